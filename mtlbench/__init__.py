@@ -1,0 +1,1 @@
+"""mtlbench: fair, reproducible benchmarks of multi-task learning for dense prediction."""

@@ -1,0 +1,97 @@
+"""What every data set promises, and how samples become batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+
+from mtlbench.tasks import Tasks
+
+Split = Literal["train", "val"]
+Sample = dict[str, Any]
+Transform = Callable[[Sample], Sample]
+
+
+class Dataset(TorchDataset[Sample]):
+    """A data set of one split.
+
+    Its options are the keyword-only arguments of its constructor. A sample is
+    `{"image": tv_tensors.Image uint8 (3, H, W), task: label, ..., "id": str}`; labels are of the types of `mtlbench.labels`.
+    A sample that has no label for a task lacks that key.
+    """
+
+    tasks: ClassVar[Tasks]
+    """All tasks that the data set has labels for, in the field's usual order."""
+
+    size: tuple[int, int]
+    """(H, W) to which training crops and evaluation images are padded."""
+
+    transforms: ClassVar[Mapping[str, Callable[[tuple[int, int]], Transform]]]
+    """Training transforms by name (a recipe's `augment`); each takes the crop size (H, W)."""
+
+    default_transform: ClassVar[str]
+    """The name in `transforms` that `augment: default` means."""
+
+    def __init__(self, split: Split, tasks: Sequence[str]) -> None:
+        super().__init__()
+        self.split = split
+        self.requested = tuple(tasks)
+
+    @classmethod
+    def prepare(cls, **options: Any) -> None:
+        """Make what the samples need (a cache, say), once, before cells start in parallel; a second call is free.
+
+        Raises:
+            DataError: files are missing; the message names the path and what was expected there.
+        """
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> Sample:
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """A short checksum of the files that this split reads; it goes into every result."""
+        raise NotImplementedError
+
+
+def collate(samples: Sequence[Sample], tasks: Tasks) -> dict[str, Any]:
+    """Stack samples of one size; a label that a sample lacks becomes a map of the task's "no label" value.
+
+    Returns `{"image": uint8 (B, 3, H, W), task: (B, ...) plain tensors, ..., "id": list[str]}`.
+    """
+    batch: dict[str, Any] = {"id": [sample["id"] for sample in samples]}
+    batch["image"] = torch.stack([_plain(sample["image"]) for sample in samples])
+    height, width = batch["image"].shape[-2:]
+    for name, task in tasks.items():
+        labels = [_plain(sample[name]) for sample in samples if name in sample]
+        like = labels[0] if labels else _empty_label(task.label_type.__name__, height, width)
+        missing = torch.full_like(like, task.fill)
+        batch[name] = torch.stack([_plain(sample[name]) if name in sample else missing for sample in samples])
+    return batch
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.as_subclass(Tensor)
+
+
+def _empty_label(label_type: str, height: int, width: int) -> Tensor:
+    if label_type == "ClassMap":
+        return torch.empty(height, width, dtype=torch.uint8)
+    return torch.empty(3 if label_type == "Normals" else 1, height, width)
+
+
+def listing_fingerprint(paths: Sequence[Path]) -> str:
+    """A checksum of names and sizes of files: cheap, and it changes when an archive of another flavour is put in place."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name}:{path.stat().st_size};".encode())
+    return digest.hexdigest()[:16]

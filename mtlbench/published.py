@@ -1,0 +1,32 @@
+"""Names of parameters in published code, and how they become ours.
+
+A rule is a regular expression for a published key, its replacement, and optionally what happens to the tensor. A key is
+renamed by the first rule that matches it from its start; a key that no rule matches keeps its name.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Rename published keys that match `pattern` to `replacement` (`re.sub` syntax); None drops the entry."""
+
+    pattern: str
+    replacement: str | None
+    convert: Callable[[Tensor], Tensor] | None = None
+
+
+def from_published(state: Mapping[str, Tensor], rules: tuple[Rule, ...]) -> dict[str, Tensor]:
+    """A published state dict under our names."""
+    renamed = {}
+    for key, value in state.items():
+        rule = next((rule for rule in rules if re.match(rule.pattern, key)), None)
+        if rule is None:
+            renamed[key] = value
+        elif rule.replacement is not None:
+            renamed[re.sub(rule.pattern, rule.replacement, key, count=1)] = rule.convert(value) if rule.convert else value
+    return renamed

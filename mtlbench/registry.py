@@ -1,0 +1,193 @@
+"""Families of plugins: who offers what, found without importing any of it.
+
+A provider is an entry point of the group `mtlbench.plugins`, or one Python file. Either holds a mapping named `plugins`:
+
+    plugins = {"method": {"my_net": "my_package.net:MyNet"}, "balancer": {"mine": Mine}}
+
+A target is a class (or another callable), or a string "module:attribute" that is imported when the plugin is first used.
+The built-in plugins come through the same door. A plugin's options are the keyword-only arguments of its constructor.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from mtlbench.errors import MtlbenchError
+
+GROUP = "mtlbench.plugins"
+FAMILIES = ("method", "balancer", "backbone", "dataset", "tuning", "protocol", "report")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a plugin: a keyword-only argument of its constructor."""
+
+    name: str
+    annotation: Any
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One named plugin; nothing of it is imported before `load`."""
+
+    family: str
+    name: str
+    target: str | Callable[..., Any]
+    origin: str
+
+    def load(self) -> Any:
+        """The class or callable behind the name.
+
+        Raises:
+            MtlbenchError: its module can't be imported, or lacks the attribute.
+        """
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise MtlbenchError(
+                f"{self.family} `{self.name}` (from {self.origin}) can't be loaded from `{self.target}`: {error}"
+            ) from error
+
+    def options(self) -> dict[str, Option]:
+        """The options by name, read from the constructor's signature (imports the plugin)."""
+        parameters = inspect.signature(self.load(), eval_str=True).parameters.values()
+        return {
+            p.name: Option(p.name, p.annotation, p.default) for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+
+    @cached_property
+    def summary(self) -> str:
+        """The first sentence of the plugin's docstring, read without running its code where it is a string target."""
+        doc = _docstring_in_source(self.target) if isinstance(self.target, str) else inspect.getdoc(self.target)
+        return (doc or "").strip().split("\n\n")[0].replace("\n", " ").partition(". ")[0].rstrip(".")
+
+
+class Registry:
+    """All plugins of all families."""
+
+    def __init__(self) -> None:
+        self._plugins: dict[str, dict[str, list[Plugin]]] | None = None
+        self.files: tuple[str, ...] = ()
+
+    def names(self, family: str) -> list[str]:
+        """Names of a family, sorted; imports nothing."""
+        return sorted(self._family(family))
+
+    def plugins(self, family: str) -> list[Plugin]:
+        return [self.get(family, name) for name in self.names(family)]
+
+    def get(self, family: str, name: str) -> Plugin:
+        """The plugin called `name`.
+
+        Raises:
+            MtlbenchError: there is none (the nearest names are given), or two providers offer it.
+        """
+        found = self._family(family).get(name, [])
+        if not found:
+            raise MtlbenchError(unknown(family, name, self.names(family)))
+        if len(found) > 1:
+            origins = " and ".join(plugin.origin for plugin in found)
+            raise MtlbenchError(f"{family} `{name}` is offered twice, by {origins}: rename or remove one")
+        return found[0]
+
+    def load(self, family: str, name: str) -> Any:
+        return self.get(family, name).load()
+
+    def add_file(self, path: str | Path) -> None:
+        """Take in the plugins of one Python file, which must hold a mapping `plugins`.
+
+        Raises:
+            MtlbenchError: no such file, it can't be imported, or it holds no such mapping.
+        """
+        file = Path(path).resolve()
+        if str(file) in self.files:
+            return
+        if not file.is_file():
+            raise MtlbenchError(f"plugin file not found: {path}")
+        module_name = f"mtlbench_plugin_{file.stem}"
+        spec = importlib.util.spec_from_file_location(module_name, file)
+        if spec is None or spec.loader is None:
+            raise MtlbenchError(f"plugin file must be a Python file, got {path}")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise MtlbenchError(f"plugin file {path} can't be imported: {type(error).__name__}: {error}") from error
+        table = getattr(module, "plugins", None)
+        if not isinstance(table, Mapping):
+            raise MtlbenchError(f"plugin file {path} must hold a mapping `plugins`, e.g. {{'method': {{'my_net': MyNet}}}}")
+        self._add(self._discovered(), table, origin=str(path))
+        self.files = (*self.files, str(file))
+
+    def _family(self, family: str) -> dict[str, list[Plugin]]:
+        if family not in FAMILIES:
+            raise MtlbenchError(unknown("plugin family", family, FAMILIES))
+        return self._discovered()[family]
+
+    def _discovered(self) -> dict[str, dict[str, list[Plugin]]]:
+        if self._plugins is None:
+            self._plugins = {family: {} for family in FAMILIES}
+            for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+                origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.name
+                try:
+                    self._add(self._plugins, point.load(), origin)
+                except Exception as error:  # a broken third-party package must not take the others down
+                    log.warning("plugins of %s are left out: %s: %s", origin, type(error).__name__, error)
+        return self._plugins
+
+    @staticmethod
+    def _add(plugins: dict[str, dict[str, list[Plugin]]], table: Mapping[str, Mapping[str, Any]], origin: str) -> None:
+        for family, targets in table.items():
+            if family not in FAMILIES:
+                raise MtlbenchError(f"{unknown('plugin family', family, FAMILIES)} (offered by {origin})")
+            for name, target in targets.items():
+                plugins[family].setdefault(name, []).append(Plugin(family, name, target, origin))
+
+
+def unknown(what: str, name: str, valid: list[str] | tuple[str, ...]) -> str:
+    """The message for a name that doesn't exist: nearest valid names first, else all of them."""
+    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else f"valid: {', '.join(valid) or 'none'}"
+    return f"unknown {what} `{name}`: {hint}"
+
+
+def _docstring_in_source(target: str) -> str | None:
+    """The docstring of "module:attribute", found by parsing the module's file."""
+    module, _, attribute = target.partition(":")
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        return None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute:
+            return ast.get_docstring(node) or ast.get_docstring(tree)
+    return ast.get_docstring(tree)
+
+
+registry = Registry()
