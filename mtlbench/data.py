@@ -21,8 +21,8 @@ class Dataset(TorchDataset[Sample]):
     """A data set of one split.
 
     Its options are the keyword-only arguments of its constructor. A sample is
-    `{"image": tv_tensors.Image uint8 (3, H, W), task: label, ..., "id": str}`; labels are of the types of `mtlbench.labels`.
-    A sample that has no label for a task lacks that key.
+    `{"image": tv_tensors.Image uint8 (3, H, W), task: label, ..., "id": str}`; labels are of the types of
+    `mtlbench.labels`. A sample that has no label for a task lacks that key.
     """
 
     tasks: ClassVar[Tasks]
@@ -44,7 +44,8 @@ class Dataset(TorchDataset[Sample]):
 
     @classmethod
     def prepare(cls, **options: Any) -> None:
-        """Make what the samples need (a cache, say), once, before cells start in parallel; a second call is free.
+        """Make what the samples need (a cache, say), once, before cells start in parallel; a second call is
+        free.
 
         Raises:
             DataError: files are missing; the message names the path and what was expected there.

@@ -17,4 +17,6 @@ class MissingExtra(MtlbenchError):
     """An optional dependency is absent."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs `{package}`, which is not installed: pip install 'mtlbench[{extra}]'")
+        super().__init__(
+            f"{purpose} needs `{package}`, which is not installed: pip install 'mtlbench[{extra}]'"
+        )

@@ -1,9 +1,12 @@
-"""Label types that geometric transforms know: each is a TVTensor, so that `torchvision.transforms.v2` moves it rightly.
+"""Label types that geometric transforms know: each is a TVTensor, so that `torchvision.transforms.v2` moves
+it rightly.
 
 Class maps (semseg, human_parts, sal, edge) are `ClassMap`: (H, W) uint8 or int64, 255 = ignored.
-Depth is `Depth`: (1, H, W) float32, metres, 0 = invalid. Normals are `Normals`: (3, H, W) float32, unit vectors
+Depth is `Depth`: (1, H, W) float32, metres, 0 = invalid. Normals are `Normals`: (3, H, W) float32, unit
+    vectors
 (x right, y, z as the data set stores them), all-zero = invalid.
-The kernels (a zoom divides depth, a flip negates the x of normals) are registered in `mtlbench.datasets.transforms`.
+The kernels (a zoom divides depth, a flip negates the x of normals) are registered in
+`mtlbench.datasets.transforms`.
 """
 
 from torchvision import tv_tensors

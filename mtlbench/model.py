@@ -17,7 +17,8 @@ class Outputs:
 
     Attributes:
         final: task -> (B, C, H, W).
-        auxiliary: endpoint -> task -> (B, C, h, w): deep supervision, trained with the task's own loss; not evaluated.
+        auxiliary: endpoint -> task -> (B, C, h, w): deep supervision, trained with the task's own loss; not
+            evaluated.
     """
 
     final: dict[str, Tensor]

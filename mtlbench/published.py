@@ -1,7 +1,8 @@
 """Names of parameters in published code, and how they become ours.
 
-A rule is a regular expression for a published key, its replacement, and optionally what happens to the tensor. A key is
-renamed by the first rule that matches it from its start; a key that no rule matches keeps its name.
+A rule is a regular expression for a published key, its replacement, and optionally what happens to the
+tensor. A key is renamed by the first rule that matches it from its start; a key that no rule matches keeps
+its name.
 """
 
 import re
@@ -28,5 +29,7 @@ def from_published(state: Mapping[str, Tensor], rules: tuple[Rule, ...]) -> dict
         if rule is None:
             renamed[key] = value
         elif rule.replacement is not None:
-            renamed[re.sub(rule.pattern, rule.replacement, key, count=1)] = rule.convert(value) if rule.convert else value
+            renamed[re.sub(rule.pattern, rule.replacement, key, count=1)] = (
+                rule.convert(value) if rule.convert else value
+            )
     return renamed

@@ -1,11 +1,13 @@
 """Families of plugins: who offers what, found without importing any of it.
 
-A provider is an entry point of the group `mtlbench.plugins`, or one Python file. Either holds a mapping named `plugins`:
+A provider is an entry point of the group `mtlbench.plugins`, or one Python file. Either holds a mapping named
+`plugins`:
 
     plugins = {"method": {"my_net": "my_package.net:MyNet"}, "balancer": {"mine": Mine}}
 
-A target is a class (or another callable), or a string "module:attribute" that is imported when the plugin is first used.
-The built-in plugins come through the same door. A plugin's options are the keyword-only arguments of its constructor.
+A target is a class (or another callable), or a string "module:attribute" that is imported when the plugin is
+first used. The built-in plugins come through the same door. A plugin's options are the keyword-only arguments
+of its constructor.
 """
 
 from __future__ import annotations
@@ -74,13 +76,17 @@ class Plugin:
         """The options by name, read from the constructor's signature (imports the plugin)."""
         parameters = inspect.signature(self.load(), eval_str=True).parameters.values()
         return {
-            p.name: Option(p.name, p.annotation, p.default) for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY
+            p.name: Option(p.name, p.annotation, p.default)
+            for p in parameters
+            if p.kind is inspect.Parameter.KEYWORD_ONLY
         }
 
     @cached_property
     def summary(self) -> str:
         """The first sentence of the plugin's docstring, read without running its code where it is a string target."""
-        doc = _docstring_in_source(self.target) if isinstance(self.target, str) else inspect.getdoc(self.target)
+        doc = (
+            _docstring_in_source(self.target) if isinstance(self.target, str) else inspect.getdoc(self.target)
+        )
         return (doc or "").strip().split("\n\n")[0].replace("\n", " ").partition(". ")[0].rstrip(".")
 
 
@@ -135,10 +141,14 @@ class Registry:
         try:
             spec.loader.exec_module(module)
         except Exception as error:
-            raise MtlbenchError(f"plugin file {path} can't be imported: {type(error).__name__}: {error}") from error
+            raise MtlbenchError(
+                f"plugin file {path} can't be imported: {type(error).__name__}: {error}"
+            ) from error
         table = getattr(module, "plugins", None)
         if not isinstance(table, Mapping):
-            raise MtlbenchError(f"plugin file {path} must hold a mapping `plugins`, e.g. {{'method': {{'my_net': MyNet}}}}")
+            raise MtlbenchError(
+                f"plugin file {path} must hold a mapping `plugins`, e.g. {{'method': {{'my_net': MyNet}}}}"
+            )
         self._add(self._discovered(), table, origin=str(path))
         self.files = (*self.files, str(file))
 
@@ -159,7 +169,9 @@ class Registry:
         return self._plugins
 
     @staticmethod
-    def _add(plugins: dict[str, dict[str, list[Plugin]]], table: Mapping[str, Mapping[str, Any]], origin: str) -> None:
+    def _add(
+        plugins: dict[str, dict[str, list[Plugin]]], table: Mapping[str, Mapping[str, Any]], origin: str
+    ) -> None:
         for family, targets in table.items():
             if family not in FAMILIES:
                 raise MtlbenchError(f"{unknown('plugin family', family, FAMILIES)} (offered by {origin})")
@@ -170,7 +182,11 @@ class Registry:
 def unknown(what: str, name: str, valid: list[str] | tuple[str, ...]) -> str:
     """The message for a name that doesn't exist: nearest valid names first, else all of them."""
     near = difflib.get_close_matches(name, valid, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else f"valid: {', '.join(valid) or 'none'}"
+    hint = (
+        f"did you mean {' or '.join(f'`{n}`' for n in near)}?"
+        if near
+        else f"valid: {', '.join(valid) or 'none'}"
+    )
     return f"unknown {what} `{name}`: {hint}"
 
 

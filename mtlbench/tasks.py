@@ -1,12 +1,15 @@
-"""What a task is: all that differs between semseg, human_parts, sal, edge, normals and depth, in one place each.
+"""What a task is: all that differs between semseg, human_parts, sal, edge, normals and depth, in one place
+each.
 
-No other code asks for a task's name. A data set holds its tasks as a mapping name -> `Task`; the factories below make them.
-Losses and default metrics are those of the ATRC code family (ATRC, MQTransformer, DeMT, DeGMix).
+No other code asks for a task's name. A data set holds its tasks as a mapping name -> `Task`; the factories
+below make them. Losses and default metrics are those of the ATRC code family (ATRC, MQTransformer, DeMT,
+DeGMix).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +24,8 @@ from mtlbench.metrics import BoundaryLoss, DepthError, MaxF, MeanIoU, NormalsErr
 IGNORE = 255
 """Class maps: pixels with this label count neither in the loss nor in a metric."""
 
+Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -33,8 +38,8 @@ class Task:
         fill: the label value that means "no label here": 255 for class maps, 0 for depth and normals.
         loss: (logits (B, C, H, W), labels) -> scalar mean over valid pixels, 0 where no pixel is valid.
         valid: labels -> bool mask (B, H, W) of the pixels that have a label.
-        metric: makes a fresh torchmetrics metric; its `update(logits, labels)` takes what `loss` takes, its `compute()`
-            returns a dict from variant name (`miou.dataset.absent0`) to a float.
+        metric: makes a fresh torchmetrics metric; its `update(logits, labels)` takes what `loss` takes, its
+            `compute()` returns a dict from variant name (`miou.dataset.absent0`) to a float.
         primary: the variant that tables show and `delta_m` compares.
         higher_is_better: direction of `primary`.
         column: short heading of `primary` in tables, without an arrow.
@@ -42,7 +47,8 @@ class Task:
         weight: the weight that the published recipes give this task's loss (balancer `fixed`).
         decode: logits (B, C, H, W) -> predictions in the form of labels.
         constant: labels -> logits (C,), the constant prediction that suits `primary` best.
-        draw: (one label or decoded prediction as array, the label to take the colour scale from) -> (H, W, 3) uint8.
+        draw: (one label or decoded prediction as array, the label to take the colour scale from) -> (H, W, 3)
+            uint8.
         classes: names of the classes, where there are any.
     """
 
@@ -60,7 +66,7 @@ class Task:
     weight: float
     decode: Callable[[Tensor], Tensor]
     constant: Callable[[Tensor], Tensor]
-    draw: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    draw: Draw
     classes: tuple[str, ...] = ()
 
 
@@ -74,15 +80,24 @@ def valid_classes(labels: Tensor) -> Tensor:
 
 def semseg(classes: Sequence[str]) -> Task:
     """Semantic segmentation: cross-entropy, mIoU over all classes (absent ones count as 0)."""
-    return _classification("semseg", classes, primary="miou.dataset.absent0", column="mIoU", weight=1.0)
+    return _classification(
+        "semseg", classes, primary="miou.dataset.absent0", weight=1.0, draw=drawing.draw_classes
+    )
 
 
 def human_parts(classes: Sequence[str]) -> Task:
     """Human part segmentation, background counted; images without a person are ignored (labels all 255)."""
-    return _classification("human_parts", classes, primary="parts.atrc", column="mIoU", weight=2.0)
+    return _classification("human_parts", classes, primary="parts.atrc", weight=2.0, draw=drawing.draw_parts)
 
 
-def _classification(name: str, classes: Sequence[str], *, primary: str, column: str, weight: float) -> Task:
+def _classification(
+    name: str,
+    classes: Sequence[str],
+    *,
+    primary: Literal["miou.dataset.absent0", "parts.atrc"],
+    weight: float,
+    draw: Draw,
+) -> Task:
     return Task(
         name=name,
         channels=len(classes),
@@ -93,12 +108,12 @@ def _classification(name: str, classes: Sequence[str], *, primary: str, column: 
         metric=partial(MeanIoU, len(classes), variant=primary),
         primary=primary,
         higher_is_better=True,
-        column=column,
+        column="mIoU",
         scale=100.0,
         weight=weight,
         decode=_argmax,
         constant=partial(constants.class_frequencies, num_classes=len(classes)),
-        draw=drawing.draw_classes,
+        draw=draw,
         classes=tuple(classes),
     )
 
@@ -119,7 +134,7 @@ def sal() -> Task:
         scale=100.0,
         weight=5.0,
         decode=_argmax,
-        constant=partial(constants.class_frequencies, num_classes=2),
+        constant=constants.always_positive,
         draw=drawing.draw_binary,
         classes=("background", "salient"),
     )
@@ -146,7 +161,7 @@ def edge(pos_weight: float = 0.95) -> Task:
         scale=1.0,
         weight=50.0,
         decode=lambda logits: logits.sigmoid()[:, 0],
-        constant=constants.positive_logit,
+        constant=partial(constants.positive_logit, pos_weight=pos_weight),
         draw=drawing.draw_binary,
     )
 

@@ -1,6 +1,8 @@
-"""Backbones under the field's names. One line a backbone: name -> "module:callable"; listing them imports nothing.
+"""Backbones under the field's names. One line a backbone: name -> "module:callable"; listing them imports
+nothing.
 
-A callable takes `weights` ("none", "pretrained" or a file) and returns a `Backbone`. Any other timm model goes by timm's name.
+A callable takes `weights` ("none", "pretrained" or a file) and returns a `Backbone`. Any other timm model
+goes by timm's name.
 """
 
 plugins = {

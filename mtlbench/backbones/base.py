@@ -11,7 +11,8 @@ from mtlbench.published import Rule
 class Backbone(nn.Module):
     """Images in, four feature maps out, at any input size.
 
-    `channels` holds the width of each map, fine to coarse; `strides` is (4, 8, 16, 32), for a plain ViT (16, 16, 16, 16).
+    `channels` holds the width of each map, fine to coarse; `strides` is (4, 8, 16, 32), for a plain ViT (16,
+    16, 16, 16).
     """
 
     channels: list[int]
