@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mtlbench.errors import MtlbenchError
 from mtlbench.registry import Option, Registry, unknown
@@ -63,10 +64,18 @@ def expand_choice(
     ], []
 
 
+def build_options(registry: Registry, family: str, choice: Choice) -> dict[str, Any]:
+    """The options of a choice in the types that the constructor's annotations name."""
+    options = registry.get(family, choice.name).options()
+    return {name: _adapter(options[name].annotation).validate_python(v) for name, v in choice.options.items()}
+
+
 def _labelled(name: str, values: dict[str, Any], options: dict[str, Option], label: str | None) -> Labelled:
-    choice = Choice(name=name, options={k: v for k, v in values.items() if v != options[k].default})
-    everything = {option: o.default for option, o in options.items()} | values
-    return Labelled(choice, label.format_map(everything | {"name": name}) if label else str(choice))
+    defaults = {option: _plain(o.annotation, o.default) for option, o in options.items() if not o.required}
+    choice = Choice(
+        name=name, options={k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
+    )
+    return Labelled(choice, label.format_map({"name": name} | defaults | values) if label else str(choice))
 
 
 def _values(option: Option, value: Any, key: str) -> tuple[list[Any], list[Problem]]:
@@ -82,18 +91,17 @@ def _values(option: Option, value: Any, key: str) -> tuple[list[Any], list[Probl
 
 def _check(option: Option, value: Any, key: str) -> Any:
     """The value in the option's type, in a form that JSON can hold, or the problem with it."""
-    if option.annotation is option.required:
-        return value
     try:
-        adapter = _adapter(option.annotation)
-        return adapter.dump_python(adapter.validate_python(value), mode="json")
+        return _plain(option.annotation, _adapter(option.annotation).validate_python(value))
     except ValidationError as error:
         details = error.errors()[0]
         return Problem(key, f"{details['msg'][0].lower()}{details['msg'][1:]}, got {value!r}")
 
 
+def _plain(annotation: Any, value: Any) -> Any:
+    """The value as JSON would hold it (a tuple as a list, say)."""
+    return _adapter(annotation).dump_python(value, mode="json")
+
+
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    try:
-        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=False))
-    except PydanticUserError:  # a type with a configuration of its own
-        return TypeAdapter(annotation)
+    return TypeAdapter(Any if annotation is inspect.Parameter.empty else annotation)
