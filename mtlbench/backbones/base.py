@@ -1,25 +1,36 @@
 """What every backbone promises."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mtlbench.published import Rule
+
+Colour = tuple[float, float, float]
 
 
 class Backbone(nn.Module):
     """Images in, four feature maps out, at any input size.
 
-    `channels` holds the width of each map, fine to coarse; `strides` is (4, 8, 16, 32), for a plain ViT (16,
-    16, 16, 16).
+    Attributes:
+        channels: width of each map, fine to coarse.
+        strides: (4, 8, 16, 32), for a plain ViT (16, 16, 16, 16).
+        mean, std: of the RGB images in [0, 1] that the weights expect.
+        published_keys: names in the published code -> ours.
+        timm_keys: names in timm's model -> ours.
     """
 
     channels: list[int]
     strides: ClassVar[tuple[int, ...]] = (4, 8, 16, 32)
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: Colour = (0.485, 0.456, 0.406)
+    std: Colour = (0.229, 0.224, 0.225)
     published_keys: ClassVar[tuple[Rule, ...]] = ()
+    timm_keys: ClassVar[tuple[Rule, ...]] = ()
+    without_weights: ClassVar[str] = r"(?!)"
+    """Our entries (a pattern) that ImageNet weights need not hold: they keep their initial values."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images (B, 3, H, W) -> four maps (B, C_i, ceil(H / stride_i), ceil(W / stride_i))."""
@@ -29,9 +40,19 @@ class Backbone(nn.Module):
         """uint8 RGB images (B, 3, H, W) -> float32, as the backbone's weights expect them."""
         return normalise(images, self.mean, self.std)
 
+    def adapt(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict under our names -> the same with values changed where several entries belong together."""
+        return dict(state)
 
-def normalise(images: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:
+
+def normalise(images: Tensor, mean: Colour, std: Colour) -> Tensor:
     """uint8 RGB (B, 3, H, W) -> (x / 255 - mean) / std, float32."""
     shift = torch.tensor(mean, device=images.device).view(3, 1, 1)
     scale = torch.tensor(std, device=images.device).view(3, 1, 1)
     return (images.float() / 255 - shift) / scale
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """(B, C, H, W) -> the same with zeros right and below, H and W the next multiples."""
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % multiple, 0, -height % multiple))

@@ -1,0 +1,73 @@
+"""HRNet as ATRC, DeMT and DeGMix use it: timm's layers and weights, the published way of exchanging between scales."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mtlbench.backbones.base import Backbone
+from mtlbench.backbones.weights import timm_model, with_weights
+
+
+class HRNet(Backbone):
+    """High-resolution network; its four maps are the outputs of the last stage's four branches.
+
+    Against timm: coarse maps are upsampled bilinearly (timm: nearest) and then resized to the finer map's
+        size, so that
+    sizes that 32 doesn't divide work. Names of parameters are timm's, which are the published ones.
+    """
+
+    def __init__(self, trunk: Any) -> None:
+        super().__init__()
+        self.channels = list(trunk.feature_info.channels())
+        self.stem = ("conv1", "bn1", "act1", "conv2", "bn2", "act2", "layer1")
+        self.stages = (("transition1", "stage2"), ("transition2", "stage3"), ("transition3", "stage4"))
+        for name in (*self.stem, *(name for stage in self.stages for name in stage)):
+            self.add_module(name, getattr(trunk, name))
+        for module in self.modules():
+            if isinstance(module, nn.Upsample):
+                module.mode, module.align_corners = "bilinear", False
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x = images
+        for name in self.stem:
+            x = getattr(self, name)(x)
+        maps = [x]  # one per branch, fine to coarse
+        for transition, stage in self.stages:
+            # a new branch starts from the coarsest map so far
+            maps = [layer(maps[min(i, len(maps) - 1)]) for i, layer in enumerate(getattr(self, transition))]
+            for unit in getattr(self, stage):
+                maps = exchange(unit, maps)
+        return maps
+
+
+def exchange(unit: Any, maps: list[Tensor]) -> list[Tensor]:
+    """One of timm's `HighResolutionModule`s: every branch, then every scale summed into every other."""
+    maps = [branch(x) for branch, x in zip(unit.branches, maps, strict=True)]
+    fused = []
+    for target, layers in zip(maps, unit.fuse_layers, strict=True):
+        moved = [fit(layer(x), target) for layer, x in zip(layers, maps, strict=True)]
+        fused.append(unit.fuse_act(sum(moved[1:], start=moved[0])))
+    return fused
+
+
+def fit(x: Tensor, target: Tensor) -> Tensor:
+    """Resize to the target's (H, W): upsampling by 2^k overshoots where a size was rounded up."""
+    if x.shape[-2:] == target.shape[-2:]:
+        return x
+    return F.interpolate(x, size=target.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def hrnet18(weights: str = "none") -> HRNet:
+    """HRNet-W18-small-v2, 3.9 million parameters."""
+    return _hrnet("hrnet_w18_small_v2", weights)
+
+
+def hrnet48(weights: str = "none") -> HRNet:
+    """HRNet-W48, 65 million parameters."""
+    return _hrnet("hrnet_w48", weights)
+
+
+def _hrnet(name: str, weights: str) -> HRNet:
+    trunk = timm_model(name, weights, features_only=True, feature_location="", out_indices=(1, 2, 3, 4))
+    return with_weights(HRNet(trunk), weights, trunk)
