@@ -1,7 +1,7 @@
 """The constant prediction: what any network must beat.
 
-For each task the one vector of logits, the same at every pixel, that suits the task's metric best on the training
-labels (class frequencies, mean depth, mean normal ...). It has nothing to train and looks at no image.
+For each task the one vector of logits, the same at every pixel, that suits the task's metric best on the
+training labels (class frequencies, mean depth, mean normal ...). Nothing is trained, no image looked at.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from mtlbench.model import Method, Outputs
 from mtlbench.tasks import Tasks
 
 MAX_PIXELS = 2**26
-"""Labels of a task beyond so many pixels are left out: they would need gigabytes and change no digit shown."""
+"""Labels of a task beyond so many pixels are left out: they need gigabytes and change no digit shown."""
 
 
 class Constant(Method):

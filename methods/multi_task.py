@@ -1,7 +1,7 @@
 """The multi-task baseline: one shared backbone, one small fully convolutional head per task.
 
-After the `FCNHead` of ATRC (Bruggemann et al., "Exploring Relational Context for Multi-Task Dense Prediction", ICCV 2021),
-which the papers of that code family call "multi-task baseline":
+After the `FCNHead` of ATRC (Bruggemann et al., "Exploring Relational Context for Multi-Task Dense
+Prediction", ICCV 2021), which the papers of that code family call "multi-task baseline":
 
     X   = [F_1; up(F_2); up(F_3); up(F_4)]          all levels at the finest one's size
     y_t = up(logits_t(ReLU(BN(conv3x3_t(X)))))      for each task t
@@ -26,8 +26,8 @@ class MultiTask(Method):
     Args:
         backbone: gives the features.
         tasks: what to predict.
-        head_channels: width of the heads; None: a quarter of the features' (published). 96 reproduces the parameter counts
-            of the Swin baselines in Table I of the DeGMix paper.
+        head_channels: width of the heads; None: a quarter of the features' (published). 96 reproduces the
+            parameter counts of the Swin baselines in Table I of the DeGMix paper.
     """
 
     def __init__(self, backbone: Backbone, tasks: Tasks, *, head_channels: int | None = None) -> None:

@@ -20,4 +20,4 @@ class SingleTask(MultiTask):
         names = list(tasks)
         if len(names) == 1:
             return None
-        return f"single_task trains one network per task, got {len(names)} tasks for one network ({', '.join(names)})"
+        return f"one network per task, got {len(names)} tasks for one network ({', '.join(names)})"

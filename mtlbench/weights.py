@@ -17,7 +17,7 @@ PREFIXES = ("module.", "backbone.")
 CLASSIFIER = re.compile(
     r"(head|fc|classifier|final_layer|incre_modules|downsamp_modules|conv_head|bn2|norm|fc_norm)\."
 )
-"""Parts of classification networks after the last feature map: a file may hold them, a backbone has no use for them."""
+"""Parts of classification networks after the last feature map: a file may hold them, backbones don't."""
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def problems(module: nn.Module, state: Mapping[str, Tensor], *, optional: str = r"(?!)") -> list[str]:
-    """What keeps `state` from loading into `module`, one line each; entries matching `optional` may be missing."""
+    """What keeps `state` from loading into `module`, a line each; what matches `optional` may be missing."""
     ours = module.state_dict()
     found = [
         f"{key}: shape {tuple(state[key].shape)} in the file, {tuple(value.shape)} in the network"

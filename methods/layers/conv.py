@@ -18,7 +18,7 @@ class ConvBNReLU(nn.Module):
 
 
 def initialise_logits(head: nn.Module) -> None:
-    """What is called logits starts small, weights N(0, 0.01), bias 0; all else keeps torch's initial values."""
+    """Logits start small, weights N(0, 0.01) and bias 0; all else keeps torch's initial values."""
     for name, module in head.named_modules():
         if "logits" in name and isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.normal_(module.weight, std=0.01)

@@ -41,7 +41,7 @@ class Backbone(nn.Module):
         return normalise(images, self.mean, self.std)
 
     def adapt(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A state dict under our names -> the same with values changed where several entries belong together."""
+        """A state dict under our names -> with values changed where several entries belong together."""
         return dict(state)
 
 

@@ -24,6 +24,6 @@ def build_backbone(name: str, weights: str = "none") -> Backbone:
     if timm.is_model(name):
         return from_timm(name, weights)
     message = unknown("backbone", name, [*names, *timm.list_models()])
-    raise MtlbenchError(
-        message if "did you mean" in message else f"{unknown('backbone', name, names)}, or a timm model"
-    )
+    if "did you mean" not in message:  # rather our few names than all of timm's
+        message = f"{unknown('backbone', name, names)}, or the name of a timm model"
+    raise MtlbenchError(message)

@@ -1,4 +1,4 @@
-"""HRNet as ATRC, DeMT and DeGMix use it: timm's layers and weights, the published way of exchanging between scales."""
+"""HRNet as ATRC, DeMT and DeGMix use it: timm's layers and weights, the published exchange between scales."""
 
 from typing import Any
 

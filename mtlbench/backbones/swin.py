@@ -1,4 +1,4 @@
-"""Swin as DeMT and DeGMix use it (the layout of mmsegmentation 0.5), from timm's layers and with timm's names."""
+"""Swin as DeMT and DeGMix use it (the layout of mmsegmentation 0.5), from timm's layers, under its names."""
 
 from typing import Any, ClassVar
 
@@ -66,7 +66,7 @@ class Swin(Backbone):
 
 
 def apply_block(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
-    """Timm's `SwinTransformerBlock` with the published attention; shifted where there is a mask."""
+    """A block of timm (`SwinTransformerBlock`) with the published attention; shifted if there is a mask."""
     x = x + block.drop_path1(window_attention(block.attn, block.norm1(x), mask))
     return x + block.drop_path2(block.mlp(block.norm2(x)))
 
@@ -96,7 +96,7 @@ def window_attention(attention: Any, x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def shift_mask(height: int, width: int, *, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """-100 between tokens of a shifted window that are no neighbours in the map, else 0: (windows, 49, 49)."""
+    """(windows, 49, 49): -100 between tokens of a shifted window that are apart in the map, else 0."""
     rows = _regions(height + -height % WINDOW, device)
     columns = _regions(width + -width % WINDOW, device)
     regions = rows[:, None] * 3 + columns  # (H, W), nine regions
@@ -105,7 +105,7 @@ def shift_mask(height: int, width: int, *, device: torch.device, dtype: torch.dt
 
 
 def _regions(size: int, device: torch.device) -> Tensor:
-    """Along one axis of a rolled map: 0, then 1 in the last window, 2 in what was rolled in from the start."""
+    """Along one axis of a rolled map: 0, then 1 in the last window, 2 in what came round from the start."""
     index = torch.arange(size, device=device)
     return (index >= size - WINDOW).long() + (index >= size - SHIFT).long()
 

