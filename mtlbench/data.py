@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +15,7 @@ from mtlbench.tasks import Tasks
 
 Split = Literal["train", "val"]
 Sample = dict[str, Any]
+Batch = dict[str, Any]
 Transform = Callable[[Sample], Sample]
 
 
@@ -57,17 +59,21 @@ class Dataset(TorchDataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         raise NotImplementedError
 
+    def pad(self, sample: Sample) -> Sample:
+        """Bring an evaluation sample to `size` with pixels that don't count; by default all samples have that size."""
+        return sample
+
     def fingerprint(self) -> str:
         """A short checksum of the files that this split reads; it goes into every result."""
         raise NotImplementedError
 
 
-def collate(samples: Sequence[Sample], tasks: Tasks) -> dict[str, Any]:
+def collate(samples: Sequence[Sample], tasks: Tasks) -> Batch:
     """Stack samples of one size; a label that a sample lacks becomes a map of the task's "no label" value.
 
     Returns `{"image": uint8 (B, 3, H, W), task: (B, ...) plain tensors, ..., "id": list[str]}`.
     """
-    batch: dict[str, Any] = {"id": [sample["id"] for sample in samples]}
+    batch: Batch = {"id": [sample["id"] for sample in samples]}
     batch["image"] = torch.stack([_plain(sample["image"]) for sample in samples])
     height, width = batch["image"].shape[-2:]
     for name, task in tasks.items():
@@ -89,9 +95,7 @@ def _empty_label(label_type: str, height: int, width: int) -> Tensor:
 
 
 def listing_fingerprint(paths: Sequence[Path]) -> str:
-    """A checksum of names and sizes of files: cheap, and it changes when an archive of another flavour is put in place."""
-    import hashlib
-
+    """A checksum of names and sizes of files: cheap, and another flavour of an archive changes it."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(f"{path.name}:{path.stat().st_size};".encode())

@@ -24,7 +24,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, class_weight: Tensor | None
 
 
 def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Two-class cross-entropy, positives weighted with the batch's share of negatives and the reverse; 2 channels."""
+    """Two-class cross-entropy (2 channels), each class weighted with the other's share of the batch's pixels."""
     labels = labels.long()
     valid = labels != IGNORE
     positive_weight = ((labels == 0) & valid).sum() / _count(valid)
@@ -33,7 +33,7 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def weighted_binary_cross_entropy(logits: Tensor, labels: Tensor, *, pos_weight: float) -> Tensor:
-    """Binary cross-entropy on one logit, positives weighted with `pos_weight`, negatives with 1 - `pos_weight`."""
+    """Binary cross-entropy on one logit; positives weigh `pos_weight`, negatives 1 - `pos_weight`."""
     valid = labels != IGNORE
     target = (labels * valid).to(logits.dtype)
     weight = torch.where(target > 0, pos_weight, 1 - pos_weight) * valid
@@ -42,7 +42,7 @@ def weighted_binary_cross_entropy(logits: Tensor, labels: Tensor, *, pos_weight:
 
 
 def valid_depth(labels: Tensor) -> Tensor:
-    """Depth (B, 1, H, W) -> bool (B, H, W): finite, positive, and not the 255 that the published loaders write as "none"."""
+    """Depth (B, 1, H, W) -> bool (B, H, W): finite, positive, not 255 (the published loaders' "none")."""
     depth = labels[:, 0]
     return torch.isfinite(depth) & (depth > 0) & (depth != IGNORE)
 
@@ -60,7 +60,7 @@ def valid_normals(labels: Tensor) -> Tensor:
 
 
 def normals_l1(logits: Tensor, labels: Tensor) -> Tensor:
-    """L1 distance between the normalised prediction and the label, summed over 3 channels; (B, 3, H, W) both."""
+    """L1 distance of the normalised prediction to the label, summed over 3 channels; (B, 3, H, W) both."""
     valid = valid_normals(labels)
     error = (F.normalize(logits, dim=1, eps=1e-12) - labels).abs().sum(1)
     return torch.where(valid, error, 0).sum() / _count(valid)

@@ -11,7 +11,7 @@ from mtlbench.published import Rule
 from mtlbench.tasks import Tasks
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outputs:
     """Predictions of a network, raw (no activation), at image size.
 
@@ -47,7 +47,7 @@ class Method(nn.Module):
 
     @classmethod
     def unsupported(cls, tasks: Iterable[str], backbone: str) -> str | None:
-        """Why this method can't run on these tasks with this backbone, or None when it can; asked before anything is built."""
+        """Why this method can't run on these tasks with this backbone, or None; asked before anything is built."""
         return None
 
     def forward(self, images: Tensor) -> Outputs:
@@ -59,5 +59,13 @@ class Method(nn.Module):
         """Four feature maps, fine to coarse, (B, C_i, h_i, w_i) -> predictions at `size` = (H, W)."""
         raise NotImplementedError
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 RGB (B, 3, H, W) -> what `forward` takes."""
+        return self.backbone.normalise(images) if self.needs_backbone else images.float()
+
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """The parameters that start from the backbone's weights."""
+        return list(self.backbone.parameters()) if self.needs_backbone else []
+
     def fit_constants(self, labels: Iterable[dict[str, Tensor]]) -> None:
-        """Called once before training with batches of training labels, for what is set from data rather than trained."""
+        """Called once before training with batches of training labels, to set what is not trained."""

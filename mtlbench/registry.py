@@ -6,8 +6,9 @@ A provider is an entry point of the group `mtlbench.plugins`, or one Python file
     plugins = {"method": {"my_net": "my_package.net:MyNet"}, "balancer": {"mine": Mine}}
 
 A target is a class (or another callable), or a string "module:attribute" that is imported when the plugin is
-first used. The built-in plugins come through the same door. A plugin's options are the keyword-only arguments
-of its constructor.
+first used. A name with a `*` stands for all names that match it: its target takes the name and returns the
+plugin, or None. The built-in plugins come through the same door. A plugin's options are the keyword-only
+arguments of its constructor.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -68,9 +70,8 @@ class Plugin:
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise MtlbenchError(
-                f"{self.family} `{self.name}` (from {self.origin}) can't be loaded from `{self.target}`: {error}"
-            ) from error
+            source = f"{self.family} `{self.name}` (from {self.origin})"
+            raise MtlbenchError(f"{source} can't be loaded from `{self.target}`: {error}") from error
 
     def options(self) -> dict[str, Option]:
         """The options by name, read from the constructor's signature (imports the plugin)."""
@@ -83,7 +84,7 @@ class Plugin:
 
     @cached_property
     def summary(self) -> str:
-        """The first sentence of the plugin's docstring, read without running its code where it is a string target."""
+        """The first sentence of the plugin's docstring; a string target is read, not run."""
         doc = (
             _docstring_in_source(self.target) if isinstance(self.target, str) else inspect.getdoc(self.target)
         )
@@ -98,8 +99,8 @@ class Registry:
         self.files: tuple[str, ...] = ()
 
     def names(self, family: str) -> list[str]:
-        """Names of a family, sorted; imports nothing."""
-        return sorted(self._family(family))
+        """Names of a family, sorted, without patterns; imports nothing."""
+        return sorted(name for name in self._family(family) if "*" not in name)
 
     def plugins(self, family: str) -> list[Plugin]:
         return [self.get(family, name) for name in self.names(family)]
@@ -110,7 +111,7 @@ class Registry:
         Raises:
             MtlbenchError: there is none (the nearest names are given), or two providers offer it.
         """
-        found = self._family(family).get(name, [])
+        found = self._family(family).get(name, []) or self._matching(family, name)
         if not found:
             raise MtlbenchError(unknown(family, name, self.names(family)))
         if len(found) > 1:
@@ -120,6 +121,16 @@ class Registry:
 
     def load(self, family: str, name: str) -> Any:
         return self.get(family, name).load()
+
+    def _matching(self, family: str, name: str) -> list[Plugin]:
+        """What the patterns of a family make of a name that is not in its table."""
+        patterns = [
+            p for n, plugins in self._family(family).items() if "*" in n and fnmatch(name, n) for p in plugins
+        ]
+        made = [(pattern, pattern.load()(name)) for pattern in patterns]
+        return [
+            Plugin(family, name, target, pattern.origin) for pattern, target in made if target is not None
+        ]
 
     def add_file(self, path: str | Path) -> None:
         """Take in the plugins of one Python file, which must hold a mapping `plugins`.

@@ -49,9 +49,8 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _whole_micro_batches(self) -> Recipe:
         if self.batch_size % self.accumulate:
-            raise ValueError(
-                f"`batch_size` must be a multiple of `accumulate`, got {self.batch_size} and {self.accumulate}"
-            )
+            found = f"{self.batch_size} and {self.accumulate}"
+            raise ValueError(f"`batch_size` must be a multiple of `accumulate`, got {found}")
         return self
 
 
@@ -71,7 +70,7 @@ class Cell(BaseModel):
 
     @property
     def id(self) -> str:
-        """Readable start, then a hash of all content that differs from the defaults, so that a new option keeps old ids."""
+        """Readable start, then a hash of what differs from the defaults: a new option keeps old ids."""
         content = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:10]
         what = self.tasks[0] if len(self.tasks) == 1 else self.balancer.name

@@ -188,7 +188,7 @@ def depth() -> Task:
 
 
 def normals() -> Task:
-    """Surface normals: L1 on normalised predictions, mean angle in degrees over all valid pixels of the data set."""
+    """Surface normals: L1 on normalised predictions, mean angle in degrees over all valid pixels."""
     return Task(
         name="normals",
         channels=3,

@@ -9,7 +9,7 @@ IGNORE = 255
 
 
 class BoundaryLoss(Metric):
-    """`edge.loss`: the weighted binary cross-entropy that edges are trained with, over all pixels of the data set."""
+    """`edge.loss`: the weighted binary cross-entropy of training, over all pixels of the data set."""
 
     higher_is_better = False
     full_state_update = False

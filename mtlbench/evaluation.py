@@ -1,0 +1,69 @@
+"""Scores of a trained network, and how much better it is than a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from PIL import Image
+from torch import Tensor
+
+from mtlbench.data import Batch, Dataset
+from mtlbench.model import Method
+from mtlbench.tasks import Tasks
+
+
+@torch.no_grad()
+def evaluate(
+    network: Method, batches: Iterable[Batch], tasks: Tasks, fabric: Fabric
+) -> dict[str, dict[str, float]]:
+    """All metrics of all tasks over `batches` (this rank's share; counts are summed over ranks): task -> variant -> value."""
+    network.eval()
+    metrics = {name: task.metric().to(fabric.device) for name, task in tasks.items()}
+    for batch in batches:
+        batch = fabric.to_device(batch)
+        with fabric.autocast():
+            outputs = network(network.normalise(batch["image"]))
+        for name, metric in metrics.items():
+            metric.update(outputs.final[name].float(), batch[name])
+    return {name: metric.compute() for name, metric in metrics.items()}
+
+
+@torch.no_grad()
+def keep_pictures(
+    network: Method, dataset: Dataset, tasks: Tasks, folder: Path, count: int, device: torch.device
+) -> None:
+    """Draw `count` validation samples, evenly spaced: image, labels and predictions as PNG in `folder/SAMPLE/`."""
+    network.eval()
+    for index in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)) if count else ():
+        sample = dataset.pad(dataset[int(index)])
+        place = folder / str(sample["id"])
+        place.mkdir(parents=True, exist_ok=True)
+        image = sample["image"].as_subclass(Tensor)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(place / "image.png")
+        outputs = network(network.normalise(image[None].to(device)))
+        for name, task in tasks.items():
+            prediction = task.decode(outputs.final[name].float())[0].cpu().numpy()
+            label = sample[name].as_subclass(Tensor).numpy() if name in sample else None
+            reference = prediction if label is None else label
+            Image.fromarray(task.draw(prediction, reference)).save(place / f"{name}.prediction.png")
+            if label is not None:
+                Image.fromarray(task.draw(label, label)).save(place / f"{name}.label.png")
+
+
+def delta_m(
+    scores: Mapping[str, float], baseline: Mapping[str, float], higher_is_better: Mapping[str, bool]
+) -> float:
+    """Mean relative gain over the baseline in percent, positive = better (Vandenhende et al., TPAMI 2021).
+
+    100 / T sum_t s_t (M_t - B_t) / B_t, with s_t = 1 where higher is better, else -1. All tasks of `higher_is_better` must be
+    in both; a missing one raises KeyError, so that no mean over fewer tasks passes for the whole.
+    """
+    gains = [
+        (1 if higher else -1) * (scores[task] - baseline[task]) / baseline[task]
+        for task, higher in higher_is_better.items()
+    ]
+    return 100 * sum(gains) / len(gains)
