@@ -58,15 +58,15 @@ class LinearTaskQuery(TaskQuery):
         return super().forward(x[:1], fused[:1])
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Q k^T v / sqrt(d), in the order that never makes an N x M matrix."""
+        """(q k^T / sqrt(d)) v, in the order that never makes an N x M matrix."""
         return q @ (k.transpose(-1, -2) @ v) * q.shape[-1] ** -0.5
 
 
 class PositionTaskQuery(nn.Module):
     """A token asks the tokens of all tasks, and all samples of the batch, at its own position.
 
-    What `nn.MultiheadAttention` of torch <= 1.8 did with batch-first tensors: the batch axis was the sequence, and the T
-    times longer keys were re-viewed as T times more samples.
+    What `nn.MultiheadAttention` of torch <= 1.8 did with batch-first tensors: the batch axis was the sequence,
+    and the T times longer keys were re-viewed as T times more samples.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
