@@ -1,0 +1,138 @@
+"""Geometric operations on labels, registered with `torchvision.transforms.v2.functional`.
+
+An operation without a kernel for a type would pass its tensors through unchanged and unwarned; registered here, for each of
+`ClassMap`, `Depth` and `Normals`: `horizontal_flip`, `resize`, `crop`, `pad`. Labels are resized with OpenCV's nearest rule
+(source = floor(target * old / new)); what lies outside of a map is filled with the type's "no label" value.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from mtlbench.data import Sample
+from mtlbench.labels import ClassMap, Depth, Normals
+
+LABELS = (ClassMap, Depth, Normals)
+FILL: dict[type, float] = {ClassMap: 255, Depth: 0.0, Normals: 0.0}
+IMAGE_FILL = (124.0, 116.0, 104.0)
+"""The ImageNet mean, which normalises to about 0."""
+Window = tuple[int, int, int, int]
+"""Top, left, height, width."""
+
+
+def resize_nearest(label: Tensor, size: tuple[int, int], window: Window | None = None) -> Tensor:
+    """Nearest resize (..., H, W) to `size`, or only the `window` of the result; values unchanged."""
+    top, left, height, width = window or (0, 0, *size)
+    rows = torch.arange(top, top + height) * label.shape[-2] // size[0]
+    columns = torch.arange(left, left + width) * label.shape[-1] // size[1]
+    return label.index_select(-2, rows).index_select(-1, columns)
+
+
+def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resize of (3, H, W) uint8 without antialiasing, source = (target + 0.5) * old / new - 0.5."""
+    return F.resize(image, list(size), interpolation=InterpolationMode.BILINEAR, antialias=False)
+
+
+def flip(sample: Sample) -> Sample:
+    """Mirror image and labels left to right."""
+    return {k: F.horizontal_flip(v) if isinstance(v, tv_tensors.TVTensor) else v for k, v in sample.items()}
+
+
+def pad(sample: Sample, size: tuple[int, int]) -> Sample:
+    """Pad image and labels to at least `size`, centred, floor(difference / 2) before; larger sides stay as they are."""
+    height, width = sample["image"].shape[-2:]
+    down, right = max(size[0] - height, 0), max(size[1] - width, 0)
+    if down == 0 and right == 0:
+        return sample
+    padding = [right // 2, down // 2, right - right // 2, down - down // 2]
+    padded = dict(sample)
+    for name, value in sample.items():
+        if isinstance(value, tv_tensors.Image):
+            padded[name] = F.pad(value, padding, fill=list(IMAGE_FILL))
+        elif isinstance(value, LABELS):
+            padded[name] = F.pad(value, padding)
+    return padded
+
+
+def _resize(label: Tensor, size: list[int] | None, **_: Any) -> Tensor:
+    assert size is not None, "labels are resized to an explicit size"
+    assert len(size) == 2, "labels are resized to an explicit height and width"
+    return resize_nearest(label, (size[0], size[1]))
+
+
+def _resize_depth(label: Tensor, size: list[int] | None, **_: Any) -> Tensor:
+    resized = _resize(label, size)
+    return resized / (resized.shape[-1] / label.shape[-1])
+
+
+def _flip(label: Tensor) -> Tensor:
+    return label.flip(-1)
+
+
+def _flip_normals(normals: Tensor) -> Tensor:
+    flipped = normals.flip(-1)
+    flipped[..., 0, :, :].neg_()
+    return flipped
+
+
+def _pad_with(default: float) -> Any:
+    def kernel(label: Tensor, padding: list[int], fill: Any = None, padding_mode: str = "constant") -> Tensor:
+        left, top, right, bottom = _four(padding)
+        value = default if fill is None or isinstance(fill, dict) else fill
+        if padding_mode != "constant":
+            raise ValueError(f"labels are padded with a constant, got `padding_mode` {padding_mode!r}")
+        return torch.nn.functional.pad(label, [left, right, top, bottom], value=float(value))
+
+    return kernel
+
+
+def _four(padding: int | list[int]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom, from torchvision's short forms."""
+    if isinstance(padding, int):
+        return padding, padding, padding, padding
+    left, top = padding[0], padding[1 % len(padding)]
+    return (left, top, padding[2], padding[3]) if len(padding) == 4 else (left, top, left, top)
+
+
+def _crop_with(default: float) -> Any:
+    pad_outside = _pad_with(default)
+
+    def kernel(label: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+        bottom, right = top + height, left + width
+        inside = label[..., max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        outside = [
+            max(-left, 0),
+            max(-top, 0),
+            max(right - label.shape[-1], 0),
+            max(bottom - label.shape[-2], 0),
+        ]
+        return pad_outside(inside, outside) if any(outside) else inside
+
+    return kernel
+
+
+def _register() -> None:
+    for kind in LABELS:
+        _add(F.horizontal_flip, kind, _flip_normals if kind is Normals else _flip)
+        _add(F.resize, kind, _resize_depth if kind is Depth else _resize)
+        _add(F.pad, kind, _pad_with(FILL[kind]))
+        _add(F.crop, kind, _crop_with(FILL[kind]))
+
+
+def _add(
+    operation: Callable[..., Any], kind: type[tv_tensors.TVTensor], kernel: Callable[..., Tensor]
+) -> None:
+    """Register a kernel on plain tensors, whose result is wrapped as its argument was."""
+
+    def wrapped(label: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return tv_tensors.wrap(kernel(label.as_subclass(Tensor), *args, **kwargs), like=label)
+
+    F.register_kernel(operation, kind)(wrapped)
+
+
+_register()
