@@ -1,0 +1,13 @@
+"""Conformance suites: what any plugin must do, in five lines of a test file.
+
+import pytest
+from mtlbench.testing import METHOD_CHECKS
+
+@pytest.mark.parametrize("check", METHOD_CHECKS, ids=lambda check: check.__name__)
+def test_my_net(check):
+check(MyNet, depth=2)
+"""
+
+from mtlbench.testing.methods import METHOD_CHECKS, TinyBackbone, check_method, tiny_tasks
+
+__all__ = ["METHOD_CHECKS", "TinyBackbone", "check_method", "tiny_tasks"]
