@@ -1,8 +1,9 @@
 """Geometric operations on labels, registered with `torchvision.transforms.v2.functional`.
 
-An operation without a kernel for a type would pass its tensors through unchanged and unwarned; registered here, for each of
-`ClassMap`, `Depth` and `Normals`: `horizontal_flip`, `resize`, `crop`, `pad`. Labels are resized with OpenCV's nearest rule
-(source = floor(target * old / new)); what lies outside of a map is filled with the type's "no label" value.
+An operation without a kernel for a type would pass its tensors through unchanged and unwarned. Registered
+here, for each of `ClassMap`, `Depth` and `Normals`: `horizontal_flip`, `resize`, `crop`, `pad`. Labels are
+resized with OpenCV's nearest rule, source = floor(target * old / new); what lies outside gets the type's "no
+label" value.
 """
 
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def flip(sample: Sample) -> Sample:
 
 
 def pad(sample: Sample, size: tuple[int, int]) -> Sample:
-    """Pad image and labels to at least `size`, centred, floor(difference / 2) before; larger sides stay as they are."""
+    """Pad image and labels to at least `size`, centred, floor(difference / 2) before; larger sides stay."""
     height, width = sample["image"].shape[-2:]
     down, right = max(size[0] - height, 0), max(size[1] - width, 0)
     if down == 0 and right == 0:

@@ -1,6 +1,7 @@
 """Changes of colour on uint8 images, with the rounding of the published code (OpenCV's 8-bit HSV)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ def _truncated(values: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _change_hsv(image: np.ndarray, saturations: np.ndarray, turn: int) -> None:
-    """Map S through a table and add `turn` to H, in place; (3, H, W) uint8 RGB, OpenCV's 8-bit fixed-point rules."""
+    """Map S through a table and add `turn` to H, in place; (3, H, W) uint8 RGB, OpenCV's 8-bit rules."""
     by_value, by_range = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for k in range(1, 256):
         by_value[k] = round((255 << 12) / k)
@@ -98,7 +99,7 @@ def _change_hsv(image: np.ndarray, saturations: np.ndarray, turn: int) -> None:
 
 
 @njit(error_model="numpy")
-def _to_rgb(h: int, s: int, v: int) -> tuple[int, int, int]:
+def _to_rgb(h: Any, s: Any, v: Any) -> tuple[int, int, int]:
     """HSV of 0..179, 0..255, 0..255 to RGB, rounded."""
     share = s / 255.0
     sector = h // 30

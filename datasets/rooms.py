@@ -27,7 +27,7 @@ from .rendering.vocabulary import CLASSES, PARTS
 log = logging.getLogger(__name__)
 
 RENDERER = 1
-"""Raised whenever the same key gives another picture or label, so that no old cache is taken for a new one."""
+"""Raised whenever a key gives another picture or label, so that no old cache is taken for a new one."""
 STREAMS: Mapping[str, int] = {"train": 0, "val": 1}
 _WRAP: Mapping[str, Callable[[Tensor], Tensor]] = {
     "image": tv_tensors.Image,
@@ -41,11 +41,11 @@ _WRAP: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 class Rooms(Dataset):
-    """Synthetic rooms: furniture, lamps and people, ray-cast with exact labels for six tasks; needs no download.
+    """Synthetic rooms: furniture, lamps and people, ray-cast with exact labels for six tasks; no download.
 
-    Labels: `depth` is z-depth in metres; `normals` are in the camera frame (x right, y up, z towards the camera);
-    `edge` marks the nearer side of instance boundaries, one pixel wide; `human_parts` is all 255 without a person;
-    `sal` marks persons and the most prominent other object.
+    Labels: `depth` is z-depth in metres; `normals` are in the camera frame (x right, y up, z towards the
+    camera); `edge` marks the nearer side of instance boundaries, one pixel wide; `human_parts` is all 255
+    without a person; `sal` marks persons and the most prominent other object.
 
     Args:
         split: "train" or "val"; their scenes are drawn from different random streams.
@@ -172,7 +172,7 @@ class _Store:
 
 
 def parse_size(size: str) -> tuple[int, int]:
-    """ "96x128" to (96, 128).
+    """Height and width of a text such as "96x128".
 
     Raises:
         MtlbenchError: it is not of this form, or a side is below 16.

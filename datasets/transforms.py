@@ -1,7 +1,7 @@
 """Training transforms by name, and the padding of evaluation images.
 
-A transform takes and returns a sample; images stay uint8, normalisation follows on the device. All randomness comes from
-torch's global generator. Labels keep one convention throughout: 255 in class maps, 0 in depth and normals mean "no label".
+A transform takes and returns a sample; images stay uint8, normalisation follows on the device. All randomness
+comes from torch's global generator. "No label" is 255 in class maps and 0 in depth and normals throughout.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ PARTS = "human_parts"
 def atrc(size: tuple[int, int]) -> Transform:
     """Training transform of ATRC, MQTransformer, DeMT and DeGMix, with crops of `size`.
 
-    Zoom by U(0.5, 2) (depth divided by it), category-balanced crop, flip, photometric distortion, centred padding.
+    Zoom by U(0.5, 2) (depth divided by it), balanced crop, flip, photometric distortion, centred padding.
     """
 
     def transform(sample: Sample) -> Sample:
@@ -92,7 +92,7 @@ def _zoom_and_crop(sample: Sample, zoom: float, size: tuple[int, int]) -> Sample
 
 
 def choose_window(classes: Tensor | None, scaled: tuple[int, int], size: tuple[int, int]) -> Window:
-    """A random window; redrawn up to 10 times while one class has 3/4 of it or more. The last draw is not tested.
+    """A random window; redrawn up to 10 times while one class has 3/4 of it or more; the 11th is not tested.
 
     Args:
         classes: (H, W) class map before the zoom; None takes the first draw.

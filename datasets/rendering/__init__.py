@@ -1,6 +1,6 @@
 """Ray-cast indoor scenes with exact labels, a pure function of (seed, stream, index, size).
 
-`compose.py` draws what stands in a room, `builder.py` collects it as arrays, `kernels.py` and its neighbours trace it.
+`compose.py` draws what stands in a room, `builder.py` collects it as arrays, `kernels.py` traces it.
 """
 
 from .compose import compose

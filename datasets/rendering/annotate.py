@@ -8,7 +8,7 @@ _NEVER_SALIENT = (Semantic.WALL, Semantic.FLOOR, Semantic.CEILING, Semantic.DOOR
 
 
 def boundaries(instances: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Pixels of an instance that touch (4-neighbours) another one which lies behind: the nearer side, one pixel wide.
+    """Pixels that touch (4-neighbours) another instance that lies behind: the nearer side, one pixel wide.
 
     Of two equally deep pixels the left or upper one is marked.
 

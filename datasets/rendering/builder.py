@@ -12,7 +12,7 @@ Vector = tuple[float, float, float]
 
 
 class Scene(NamedTuple):
-    """A scene as arrays; metres, world frame: x and y along the floor, z up, the room's lower corner at the origin.
+    """A scene as arrays; metres; world frame: x, y along the floor, z up, a corner of the room at the origin.
 
     Attributes:
         room: (3,) width, length, height.
@@ -27,8 +27,8 @@ class Scene(NamedTuple):
         materials: (M, 11) float64, see `Material`; rows 0 to 5 are the faces of the room.
         semantics: (I,) int64, class of each instance.
         lights: (L, 6) position and colour.
-        camera: (14,) origin, right, up, forward (unit vectors), tan of half the horizontal and vertical field of view.
-        look: (6,) ambient red, green, blue; mean brightness that the camera exposes for; blur 0..1; noise 0..1.
+        camera: (14,) origin; right, up, forward (unit vectors); tangents of half the fields of view.
+        look: (6,) ambient red, green, blue; mean brightness that the camera exposes for; blur; noise.
         seed: of hash noise in textures and sensor.
     """
 

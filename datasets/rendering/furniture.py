@@ -1,4 +1,4 @@
-"""Things that stand on the floor, built of a few solids each; local frame: x along the front, +y forward, z up."""
+"""Things that stand on the floor, a few solids each; local frame: x along the front, +y forward, z up."""
 
 from dataclasses import dataclass
 

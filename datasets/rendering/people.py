@@ -1,4 +1,4 @@
-"""Articulated figures: a skeleton from joint angles, limbs as capsules; local frame: x to the figure's right, +y forward."""
+"""Articulated figures: limbs are capsules on random joint angles; local frame: x to the right, +y forward."""
 
 import math
 from dataclasses import dataclass

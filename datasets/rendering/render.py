@@ -6,7 +6,7 @@ import numpy as np
 
 from . import annotate
 from .builder import Scene
-from .kernels import develop, trace
+from .kernels import develop, smooth, trace
 from .vocabulary import Semantic
 
 
@@ -21,9 +21,9 @@ class Rendered:
         sal: (H, W) uint8, see `annotate.salience`.
         edge: (H, W) uint8, see `annotate.boundaries`.
         depth: (H, W) float32, z-depth (along the optical axis) in metres.
-        normals: (3, H, W) float32, unit length, camera frame: x right, y up, z towards the camera.
+        normals: (3, H, W) float32, unit vectors, in the camera frame: x right, y up, z backward.
         instances: (H, W) uint8; 0 to 5 are floor, ceiling and walls.
-        solids: (H, W) int32, the solid that is seen, below 0 for faces of the room: smooth surfaces for checks.
+        solids: (H, W) int32, the solid that is seen, below 0 for faces of the room.
     """
 
     image: np.ndarray
@@ -42,10 +42,11 @@ def render(scene: Scene, height: int, width: int) -> Rendered:
     solids = np.empty((height, width), np.int32)
     depth = np.empty((height, width), np.float32)
     normals = np.empty((3, height, width), np.float32)
-    instances = np.empty((height, width), np.uint8)
     light = np.empty((height, width, 3), np.float32)
     image = np.empty((3, height, width), np.uint8)
-    trace(scene, solids, depth, normals, instances, light)
+    trace(scene, solids, depth, normals, light)
+    smooth(scene, solids, light)
+    instances = np.where(solids < 0, -1 - solids, scene.instance_of[np.maximum(solids, 0)]).astype(np.uint8)
     develop(light, scene.look, scene.seed, image)
     semseg = scene.semantics.astype(np.uint8)[instances]
     return Rendered(

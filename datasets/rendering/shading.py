@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from .builder import Scene
+from .compiled import inlined
 from .solids import FAR, Vec, hit, inverse
 from .surfaces import surface, unit
 from .textures import albedo, hashed
@@ -13,7 +13,7 @@ from .textures import albedo, hashed
 Sight = tuple[float, int, Vec, Vec]
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def enter(b: np.ndarray, g: int, o: Vec, inv: Vec) -> float:
     """Where a ray enters the bounds of object g: FAR if never, 0 or less from inside."""
     x0, x1 = (b[g, 0] - o[0]) * inv[0], (b[g, 3] - o[0]) * inv[0]
@@ -24,7 +24,7 @@ def enter(b: np.ndarray, g: int, o: Vec, inv: Vec) -> float:
     return FAR if near > far or far < 0.0 else near
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def nearest(scene: Scene, o: Vec, d: Vec) -> tuple[float, int]:
     """The first solid along a ray: (t, its row), or (FAR, -1)."""
     inv = (inverse(d[0]), inverse(d[1]), inverse(d[2]))
@@ -38,7 +38,7 @@ def nearest(scene: Scene, o: Vec, d: Vec) -> tuple[float, int]:
     return best, row
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def blocked(scene: Scene, o: Vec, d: Vec) -> bool:
     """Whether a solid that casts shadows lies between o and o + d."""
     inv = (inverse(d[0]), inverse(d[1]), inverse(d[2]))
@@ -50,7 +50,7 @@ def blocked(scene: Scene, o: Vec, d: Vec) -> bool:
     return False
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def room_face(room: np.ndarray, o: Vec, d: Vec) -> tuple[float, int]:
     """Where a ray from inside leaves the room: (t, face 0 to 5 in the order of `ROOM_SEMANTICS`)."""
     tx = ((room[0] if d[0] > 0.0 else 0.0) - o[0]) * inverse(d[0])
@@ -63,7 +63,7 @@ def room_face(room: np.ndarray, o: Vec, d: Vec) -> tuple[float, int]:
     return ty, 5 if d[1] > 0.0 else 4
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def face_surface(face: int, p: Vec) -> tuple[Vec, float, float]:
     """Inward normal and texture coordinates of a face of the room."""
     if face < 2:
@@ -73,7 +73,7 @@ def face_surface(face: int, p: Vec) -> tuple[Vec, float, float]:
     return (0.0, 1.0 if face == 4 else -1.0, 0.0), p[0], p[2]
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def crevice(room: np.ndarray, p: Vec) -> float:
     """Dimming of the ambient light near the room's corners, 0.55 to 1."""
     x, y, z = min(p[0], room[0] - p[0]), min(p[1], room[1] - p[1]), min(p[2], room[2] - p[2])
@@ -81,7 +81,7 @@ def crevice(room: np.ndarray, p: Vec) -> float:
     return 0.55 + 0.45 * min(1.0, second / 0.7)
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def illumination(scene: Scene, p: Vec, n: Vec, view: Vec, gloss: float, salt: int) -> tuple[Vec, float]:
     """Light that arrives at p: (diffuse red, green, blue; specular)."""
     dim = crevice(scene.room, p)
@@ -108,12 +108,12 @@ def illumination(scene: Scene, p: Vec, n: Vec, view: Vec, gloss: float, salt: in
     return (red, green, blue), shine
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def look_along(scene: Scene, x: float, y: float, salt: int) -> Sight:
     """Trace the camera ray through (x, y) of the image plane at distance 1.
 
     Returns:
-        z-depth in metres; the solid's row, or -1 - face for the room; the world normal towards the camera; linear colour.
+        z-depth in metres; the solid's row, or -1 - face for the room; the world normal; linear colour.
     """
     c = scene.camera
     o = (c[0], c[1], c[2])

@@ -11,8 +11,8 @@ A ray is o + t d; d need not have unit length. Every `hit_*` gives the smallest 
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiled import inlined
 from .vocabulary import BOX, CONE, ELLIPSOID
 
 NEAR = 1e-4
@@ -21,13 +21,13 @@ TINY = 1e-12
 Vec = tuple[float, float, float]
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def inverse(d: float) -> float:
     """1 / d, finite also where d is 0."""
     return 1.0 / d if abs(d) > TINY else 1.0 / TINY
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def hit_slabs(low: Vec, high: Vec, o: Vec, inv: Vec) -> float:
     """Axis-aligned box; a ray that starts inside hits the far side."""
     x0, x1 = (low[0] - o[0]) * inv[0], (high[0] - o[0]) * inv[0]
@@ -40,21 +40,21 @@ def hit_slabs(low: Vec, high: Vec, o: Vec, inv: Vec) -> float:
     return near if near > NEAR else far
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def to_local(s: np.ndarray, i: int, v: Vec) -> Vec:
     """Turn a vector into the axes of a BOX or ELLIPSOID."""
     c, n = s[i, 6], s[i, 7]
     return c * v[0] + n * v[1], c * v[1] - n * v[0], v[2]
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def to_world(s: np.ndarray, i: int, v: Vec) -> Vec:
     """Turn a vector back out of the axes of a BOX or ELLIPSOID."""
     c, n = s[i, 6], s[i, 7]
     return c * v[0] - n * v[1], n * v[0] + c * v[1], v[2]
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def hit_box(s: np.ndarray, i: int, o: Vec, d: Vec) -> float:
     """Turned box."""
     q = to_local(s, i, (o[0] - s[i, 0], o[1] - s[i, 1], o[2] - s[i, 2]))
@@ -63,7 +63,7 @@ def hit_box(s: np.ndarray, i: int, o: Vec, d: Vec) -> float:
     return hit_slabs((-h[0], -h[1], -h[2]), h, q, (inverse(e[0]), inverse(e[1]), inverse(e[2])))
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def hit_ellipsoid(s: np.ndarray, i: int, o: Vec, d: Vec) -> float:
     """Unit sphere after scaling by the radii."""
     q = to_local(s, i, (o[0] - s[i, 0], o[1] - s[i, 1], o[2] - s[i, 2]))
@@ -80,7 +80,7 @@ def hit_ellipsoid(s: np.ndarray, i: int, o: Vec, d: Vec) -> float:
     return t if t > NEAR else FAR
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def hit_cone(s: np.ndarray, i: int, o: Vec, d: Vec) -> float:
     """Upright truncated cone: its mantle and both caps."""
     z0, r0, z1, r1 = s[i, 2], s[i, 3], s[i, 4], s[i, 5]
@@ -106,7 +106,7 @@ def hit_cone(s: np.ndarray, i: int, o: Vec, d: Vec) -> float:
     return best
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def hit_capsule(s: np.ndarray, i: int, o: Vec, d: Vec) -> float:
     """Cylinder around the segment, with a half sphere at either end."""
     bx, by, bz = s[i, 3] - s[i, 0], s[i, 4] - s[i, 1], s[i, 5] - s[i, 2]
@@ -132,7 +132,7 @@ def hit_capsule(s: np.ndarray, i: int, o: Vec, d: Vec) -> float:
     return t if t > NEAR else FAR
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def hit(s: np.ndarray, kind: int, i: int, o: Vec, d: Vec) -> float:
     """Solid i, of whichever kind."""
     if kind == BOX:

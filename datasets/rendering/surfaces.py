@@ -3,22 +3,22 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiled import inlined
 from .solids import Vec, to_local, to_world
 from .vocabulary import BOX, CONE, ELLIPSOID
 
 Surface = tuple[Vec, float, float]
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def unit(v: Vec) -> Vec:
     """Scaled to length 1."""
     n = 1.0 / math.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2])
     return v[0] * n, v[1] * n, v[2] * n
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def flat(q: Vec, n: Vec) -> tuple[float, float]:
     """Texture coordinates in metres: q seen along the largest axis of n."""
     x, y, z = abs(n[0]), abs(n[1]), abs(n[2])
@@ -27,7 +27,7 @@ def flat(q: Vec, n: Vec) -> tuple[float, float]:
     return (q[1], q[2]) if x >= y else (q[0], q[2])
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def box_normal(s: np.ndarray, i: int, q: Vec) -> Vec:
     """Local normal of the face that q is nearest to."""
     x, y, z = q[0] / s[i, 3], q[1] / s[i, 4], q[2] / s[i, 5]
@@ -38,7 +38,7 @@ def box_normal(s: np.ndarray, i: int, q: Vec) -> Vec:
     return 0.0, 0.0, math.copysign(1.0, z)
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def cone_normal(s: np.ndarray, i: int, q: Vec) -> Vec:
     """Normal of the caps or of the mantle; q is relative to the middle of the base."""
     height = s[i, 4] - s[i, 2]
@@ -52,11 +52,11 @@ def cone_normal(s: np.ndarray, i: int, q: Vec) -> Vec:
     return unit((q[0], q[1], -slope * radius))
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def surface(s: np.ndarray, kind: int, i: int, p: Vec) -> Surface:
     """World normal (outwards) and texture coordinates of solid i at p."""
     q = (p[0] - s[i, 0], p[1] - s[i, 1], p[2] - s[i, 2])
-    if kind == BOX or kind == ELLIPSOID:
+    if kind in (BOX, ELLIPSOID):
         q = to_local(s, i, q)
         if kind == BOX:
             n = box_normal(s, i, q)

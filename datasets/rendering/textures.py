@@ -3,13 +3,13 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiled import inlined
 from .solids import Vec
 from .vocabulary import CLOUDY, OUTDOORS, PAINTING, PLAIN, PLANKS, STRIPES, TILES, WOOD
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def hashed(x: int, y: int, seed: int) -> float:
     """A double in [0, 1) that looks random in all three arguments."""
     h = (
@@ -24,7 +24,7 @@ def hashed(x: int, y: int, seed: int) -> float:
     return h * (1.0 / 4294967296.0)
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def noise(x: float, y: float, seed: int) -> float:
     """Smooth noise in [0, 1) with features of size 1."""
     fx, fy = math.floor(x), math.floor(y)
@@ -36,19 +36,19 @@ def noise(x: float, y: float, seed: int) -> float:
     return low * (1.0 - v) + high * v
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def mix(a: Vec, b: Vec, w: float) -> Vec:
     """The colour between a (w = 0) and b (w = 1)."""
     return a[0] + (b[0] - a[0]) * w, a[1] + (b[1] - a[1]) * w, a[2] + (b[2] - a[2]) * w
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def fraction(x: float) -> float:
     """X modulo 1, in [0, 1)."""
     return x - math.floor(x)
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def planks(u: float, v: float, seed: int) -> float:
     """Boards three times as long as wide, laid in rows; 1 in the joints."""
     row = math.floor(v)
@@ -60,28 +60,28 @@ def planks(u: float, v: float, seed: int) -> float:
     return 0.55 * hashed(int(board), int(row), seed) + 0.3 * grain
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def tiles(u: float, v: float, seed: int) -> float:
     """Chequered square tiles with bright joints."""
     fu, fv = fraction(u), fraction(v)
     if fu < 0.05 or fv < 0.05:
         return 0.5
-    i, j = int(math.floor(u)), int(math.floor(v))
+    i, j = math.floor(u), math.floor(v)
     return 0.8 * ((i + j) & 1) + 0.2 * hashed(i, j, seed)
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def painting(first: Vec, second: Vec, u: float, v: float, seed: int) -> Vec:
     """Warped patches of colours between, and aside of, the two given ones."""
     wu = u + 0.7 * noise(u * 1.3, v * 1.3, seed + 1)
     wv = v + 0.7 * noise(u * 1.3, v * 1.3, seed + 2)
-    i, j = int(math.floor(wu)), int(math.floor(wv))
+    i, j = math.floor(wu), math.floor(wv)
     base = mix(first, second, hashed(i, j, seed))
     odd = (hashed(i, j, seed + 3), hashed(i, j, seed + 4), hashed(i, j, seed + 5))
     return mix(base, odd, 0.4)
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def outdoors(first: Vec, second: Vec, u: float, v: float, seed: int) -> Vec:
     """Sky with clouds above a bumpy horizon, foliage below."""
     horizon = 0.15 * noise(u * 2.0, 0.5, seed) - 0.1
@@ -90,7 +90,7 @@ def outdoors(first: Vec, second: Vec, u: float, v: float, seed: int) -> Vec:
     return mix(second, (0.1, 0.2, 0.08), noise(u * 9.0, v * 9.0, seed + 2))
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def weight(kind: int, u: float, v: float, seed: int) -> float:
     """Share of a texture's second colour at (u, v), in units of its scale."""
     if kind == PLAIN:
@@ -108,7 +108,7 @@ def weight(kind: int, u: float, v: float, seed: int) -> float:
     return 0.5 * ((fraction(u) < 0.4) + (fraction(v) < 0.4))
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def albedo(m: np.ndarray, k: int, u: float, v: float) -> Vec:
     """Colour of material k at (u, v) in metres."""
     kind, scale, seed = int(m[k, 0]), m[k, 1], int(m[k, 10])

@@ -3,8 +3,8 @@
 from enum import IntEnum
 
 CLASSES = (
-    "wall", "floor", "ceiling", "door", "window", "picture", "table", "chair", "sofa", "bed", "cabinet", "lamp",
-    "person",
+    "wall", "floor", "ceiling", "door", "window", "picture", "table", "chair", "sofa", "bed", "cabinet",
+    "lamp", "person",
 )  # fmt: skip
 """Names of the semantic classes, by id."""
 
@@ -50,7 +50,7 @@ ROOM_SEMANTICS = (
     Semantic.WALL,
     Semantic.WALL,
 )
-"""Classes of instances 0 to 5, the faces of the room: floor, ceiling, walls at x = 0, x = width, y = 0, y = length."""
+"""Classes of instances 0 to 5, the room: floor, ceiling, walls at x = 0, x = width, y = 0, y = length."""
 
 BOX, CONE, ELLIPSOID, CAPSULE = 0, 1, 2, 3
 PLAIN, CLOUDY, WOOD, TILES, STRIPES, PLANKS, PAINTING, OUTDOORS, CHECKS = range(9)

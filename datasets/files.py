@@ -1,0 +1,106 @@
+"""Reads one file of an archive into an array, or says what is wrong with it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from mtlbench.errors import DataError
+
+Size = tuple[int, int]
+
+
+def read_rgb(path: Path, size: Size | None = None) -> np.ndarray:
+    """An 8-bit RGB image as (H, W, 3) uint8; of `size` (H, W) where one is given."""
+    return _read_image(path, "RGB", size)
+
+
+def read_grey(path: Path, size: Size | None = None) -> np.ndarray:
+    """An 8-bit single-channel image (also a palette's indices) as (H, W) uint8."""
+    return _read_image(path, "L", size)
+
+
+def image_size(path: Path) -> Size:
+    """Height and width from an image's header."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(_unreadable(path, "an image", error)) from error
+
+
+def read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A .npy file of numbers with the given shape, or with a trailing axis of length 1 more."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(_unreadable(path, f"a .npy file of shape {shape}", error)) from error
+    if array.shape == (*shape, 1):
+        array = array[..., 0]
+    if array.shape != shape or array.dtype.kind not in "fiub":
+        raise DataError(f"{path} must hold numbers of shape {shape}, found {array.dtype} {array.shape}")
+    return array
+
+
+def read_ids(path: Path) -> list[str]:
+    """The lines of a split file: unique, none blank."""
+    try:
+        ids = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(_unreadable(path, "a text file with one image id a line", error)) from error
+    ids = [line.rstrip("\r") for line in ids]
+    while ids and not ids[-1]:
+        ids.pop()
+    if not ids:
+        raise DataError(f"{path} must hold one image id a line, found none")
+    for number, line in enumerate(ids, start=1):
+        if not line.strip() or line != line.strip():
+            raise DataError(f"{path}, line {number}: an image id is required, found {line!r}")
+    if len(set(ids)) < len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise DataError(f"{path} must name each image once, found {twice!r} more often")
+    return ids
+
+
+def require_files(root: Path, folders: Mapping[str, str], ids: Sequence[str]) -> None:
+    """Check by listing that each folder (name -> suffix of its files) has a file for each id.
+
+    Raises:
+        DataError: a folder is missing, or files are: the first and their number are named.
+    """
+    for folder, suffix in folders.items():
+        if not (root / folder).is_dir():
+            raise DataError(f"the folder {root / folder} is required, but is not there")
+        present = {path.name for path in (root / folder).iterdir()}
+        missing = [f"{name}{suffix}" for name in ids if f"{name}{suffix}" not in present]
+        if missing:
+            raise DataError(
+                f"{root / folder / missing[0]} is required, but is not there"
+                f" ({len(missing)} of {len(ids)} files of {folder}/ are missing)"
+            )
+
+
+def _read_image(path: Path, mode: str, size: Size | None) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            found = image.mode
+            array = np.array(image)
+    except (
+        OSError,
+        UnidentifiedImageError,
+        SyntaxError,
+    ) as error:  # Pillow raises SyntaxError for broken PNG chunks
+        raise DataError(_unreadable(path, f"an 8-bit {mode} image", error)) from error
+    if found != mode and not (mode == "L" and found == "P"):
+        raise DataError(f"{path} must be an 8-bit {mode} image, found mode {found}")
+    if size is not None and array.shape[:2] != size:
+        raise DataError(
+            f"{path} must be {size[0]}x{size[1]} (height x width) as the split's first image is,"
+            f" found {array.shape[0]}x{array.shape[1]}"
+        )
+    return array
+
+
+def _unreadable(path: Path, expected: str, error: Exception) -> str:
+    return f"{path} must be {expected}, but can't be read: {type(error).__name__}: {error}"
