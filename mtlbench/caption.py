@@ -82,6 +82,6 @@ def _incomplete(table: Table) -> list[str]:
         return []
     verb = "is" if missing == 1 else "are"
     return [
-        f"{missing} of {len(table.lines)} rows {verb} incomplete: a dash is a missing number, “k of n” a mean "
-        "over fewer seeds."
+        f"{missing} of {len(table.lines)} rows {verb} incomplete: a dash is a missing number, “k of n” (k/n) "
+        "a mean over fewer seeds."
     ]

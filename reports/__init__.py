@@ -2,9 +2,9 @@
 
 plugins = {
     "report": {
-        "markdown": "mtlbench.reports.tables:markdown",
-        "latex": "mtlbench.reports.tables:latex",
-        "csv": "mtlbench.reports.tables:csv",
+        "markdown": "mtlbench.reports.markdown:markdown",
+        "latex": "mtlbench.reports.latex:latex",
+        "csv": "mtlbench.reports.csv:csv",
         "figures": "mtlbench.reports.figures:figures",
         "html": "mtlbench.reports.html:html",
     }

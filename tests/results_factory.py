@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +202,15 @@ def _failures() -> pd.DataFrame:
         [("rooms-effnet-multi_task-pcgrad-s2-0f3a", "diverged", f"loss of depth is NaN at step 112 {UGLY}")],
         columns=["cell", "kind", "message"],
     )
+
+
+def without_seeds(results: Results, row: int, seeds: tuple[int, ...], state: str) -> Results:
+    """The same results where some seeds of a row never finished."""
+    rows = results.rows.copy()
+    rows.loc[row, "state"] = state
+    kept = {
+        name: frame[~((frame["row"] == row) & frame["seed"].isin(seeds))]
+        for name in ("scores", "delta_m", "costs", "losses", "cosines")
+        if not (frame := getattr(results, name)).empty
+    }
+    return replace(results, rows=rows, **kept)

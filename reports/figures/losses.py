@@ -1,0 +1,27 @@
+"""Loss curves of each task."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from matplotlib.figure import Figure
+
+from mtlbench.results import Results
+
+from . import curves
+from .chart import Chart
+
+_CAPTION = (
+    f"Training loss of each task, unweighted, averaged over {curves.BINS} stretches of training; lines are "
+    "means over seeds, shading reaches from the lowest to the highest seed."
+)
+
+
+def charts(results: Results) -> list[Chart]:
+    """One chart, if any row has a history."""
+    panels = curves.prepare(results, "loss")
+    return [Chart("losses", "Training losses", _CAPTION, partial(draw, panels))] if panels else []
+
+
+def draw(panels: curves.Panels) -> Figure:
+    return curves.draw(panels, "training loss")
