@@ -1,12 +1,10 @@
 """State dicts from files, under whatever names and wrappings they come in, into modules."""
 
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -15,7 +13,7 @@ from mtlbench.errors import MtlbenchError
 WRAPPERS = ("state_dict", "model", "model_state", "net")
 PREFIXES = ("module.", "backbone.")
 CLASSIFIER = re.compile(
-    r"(head|fc|classifier|final_layer|incre_modules|downsamp_modules|conv_head|bn2|norm|fc_norm)\."
+    r"(trunk\.)?(head|fc|classifier|final_layer|incre_modules|downsamp_modules|conv_head|bn2|norm|fc_norm)\."
 )
 """Parts of classification networks after the last feature map: a file may hold them, backbones don't."""
 
@@ -35,7 +33,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         loaded = (
             load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
         )
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # a damaged file makes the unpickler fail in any way
         raise MtlbenchError(f"weights file {path} can't be read: {error}") from error
     return unwrap(loaded, str(path))
 

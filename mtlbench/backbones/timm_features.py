@@ -1,5 +1,7 @@
 """timm's own networks as they are: any that has feature maps at strides 4, 8, 16 and 32."""
 
+import re
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import timm
@@ -20,11 +22,7 @@ class TimmFeatures(Backbone):
         multiple: images are padded to a multiple of it; 1 for networks that round up by themselves.
     """
 
-    timm_keys: ClassVar[tuple[Rule, ...]] = (
-        # timm flattens one level of nesting when it cuts out features
-        Rule(r"(layers|stages|blocks)\.(\d+)\.", r"trunk.\1_\2."),
-        Rule(r"", "trunk."),
-    )
+    timm_keys: ClassVar[tuple[Rule, ...]] = (Rule(r"", "trunk."),)
 
     def __init__(self, trunk: Any, *, multiple: int = 1) -> None:
         super().__init__()
@@ -38,6 +36,12 @@ class TimmFeatures(Backbone):
         if getattr(self.trunk, "output_fmt", "NCHW") == "NHWC":
             maps = [x.permute(0, 3, 1, 2) for x in maps]
         return [x[..., : -(-height // s), : -(-width // s)] for x, s in zip(maps, self.strides, strict=True)]
+
+    def adapt(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Names of timm's whole network -> of its feature form, which makes the outermost `a.b` to `a_b`."""
+        ours = self.state_dict().keys()
+        flat = {key: re.sub(r"^(trunk\.\w+)\.", r"\1_", key) for key in state}
+        return {flat[k] if k not in ours and flat[k] in ours else k: v for k, v in state.items()}
 
 
 def resnet18(weights: str = "none") -> TimmFeatures:
@@ -75,13 +79,14 @@ def load_lite0(backbone: TimmFeatures) -> None:
 
 
 def from_timm(name: str, weights: str = "none") -> TimmFeatures:
-    """Any timm model with feature maps at strides 4, 8, 16 and 32, by timm's name.
+    """Any timm model that takes images of any size and has feature maps at strides 4, 8, 16 and 32.
 
     Raises:
-        MtlbenchError: it has no such maps.
+        MtlbenchError: it doesn't, or hasn't.
     """
+    options = _any_size(name)
     try:
-        info: Any = timm.create_model(name, features_only=True).feature_info
+        info: Any = timm.create_model(name, features_only=True, **options).feature_info
     except (RuntimeError, TypeError, NotImplementedError, AttributeError) as error:
         raise MtlbenchError(f"timm's `{name}` offers no feature maps: {error}") from error
     strides = info.reduction()
@@ -91,11 +96,42 @@ def from_timm(name: str, weights: str = "none") -> TimmFeatures:
         )
     # of several maps with one stride the last is the deepest
     last = {stride: index for index, stride in zip(info.out_indices, strides, strict=True)}
-    return _features(name, weights, out_indices=tuple(last[s] for s in TimmFeatures.strides), multiple=32)
+    indices = tuple(last[s] for s in TimmFeatures.strides)
+    backbone = _features(name, weights, out_indices=indices, multiple=32, **options)
+    _try_out(backbone, name)
+    return backbone
+
+
+def _any_size(name: str) -> dict[str, bool]:
+    """The option that frees a model from one image size, for the models that have it."""
+    options = {"strict_img_size": False}
+    try:
+        timm.create_model(name, features_only=True, **options)
+    except TypeError:  # an unexpected argument
+        return {}
+    return options
+
+
+@torch.no_grad()
+def _try_out(backbone: TimmFeatures, name: str) -> None:
+    """Raise MtlbenchError for a network that is bound to one image size."""
+    training = backbone.training
+    try:
+        backbone.eval()(torch.zeros(1, 3, 64, 96))
+    except (RuntimeError, AssertionError) as error:
+        raise MtlbenchError(
+            f"a backbone must take images of any size; timm's `{name}` doesn't: {error}"
+        ) from error
+    backbone.train(training)
 
 
 def _features(
-    name: str, weights: str, *, out_indices: tuple[int, ...] = (1, 2, 3, 4), multiple: int = 1
+    name: str,
+    weights: str,
+    *,
+    out_indices: tuple[int, ...] = (1, 2, 3, 4),
+    multiple: int = 1,
+    **options: bool,
 ) -> TimmFeatures:
-    trunk = timm_model(name, weights, features_only=True, out_indices=out_indices)
+    trunk = timm_model(name, weights, features_only=True, out_indices=out_indices, **options)
     return with_weights(TimmFeatures(trunk, multiple=multiple), weights, trunk)

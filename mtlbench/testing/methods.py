@@ -98,7 +98,7 @@ def check_determinism(method: MethodClass, **options: Any) -> None:
 
 
 def check_batch_independence(method: MethodClass, **options: Any) -> None:
-    """In evaluation a sample's prediction is the same alone and in a batch, unless the class mixes samples."""
+    """In evaluation a prediction is the same alone and in a batch, unless the class says it mixes samples."""
     for tasks in _task_sets(method):
         network = _build(method, tasks, **options).eval()
         images = _images(3, ODD)
