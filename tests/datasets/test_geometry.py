@@ -1,0 +1,139 @@
+"""Every geometric operation moves every label type, in step with the image."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mtlbench.datasets.geometry import FILL, IMAGE_FILL, LABELS, flip, pad, resize_image, resize_nearest
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as F
+
+from mtlbench.labels import ClassMap, Depth, Normals
+
+HEIGHT, WIDTH = 7, 10
+
+
+def ramp(kind: type[Tensor]) -> Any:
+    """Labels that differ in every pixel."""
+    values = torch.arange(1, HEIGHT * WIDTH + 1).reshape(HEIGHT, WIDTH)
+    if kind is ClassMap:
+        return ClassMap(values.to(torch.uint8))
+    channels = 3 if kind is Normals else 1
+    return kind(values.float().expand(channels, -1, -1).clone())
+
+
+def plane(label: Tensor) -> np.ndarray:
+    """The last channel, which no operation negates."""
+    return label.as_subclass(Tensor).reshape(-1, *label.shape[-2:])[-1].numpy()
+
+
+OPERATIONS = {
+    "horizontal_flip": (F.horizontal_flip, (), lambda a, fill: a[:, ::-1]),
+    "resize": (F.resize, ([14, 20],), lambda a, fill: a.repeat(2, 0).repeat(2, 1)),
+    "crop": (F.crop, (2, 3, 4, 5), lambda a, fill: a[2:6, 3:8]),
+    "crop_outside": (
+        F.crop,
+        (-1, 0, 4, 12),
+        lambda a, fill: np.pad(a[:3], ((1, 0), (0, 2)), constant_values=fill),
+    ),
+    "pad": (F.pad, ([1, 2, 3, 4],), lambda a, fill: np.pad(a, ((2, 4), (1, 3)), constant_values=fill)),
+    "pad_short": (F.pad, ([1],), lambda a, fill: np.pad(a, 1, constant_values=fill)),
+    "pad_pair": (F.pad, ([1, 2],), lambda a, fill: np.pad(a, ((2, 2), (1, 1)), constant_values=fill)),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("kind", LABELS)
+def test_operation_moves_label(kind: type[Tensor], name: str) -> None:
+    operation, arguments, reference = OPERATIONS[name]
+    moved = operation(ramp(kind), *arguments)
+    assert type(moved) is kind
+    expected = reference(plane(ramp(kind)), FILL[kind])
+    np.testing.assert_allclose(plane(moved), expected / 2 if (kind, name) == (Depth, "resize") else expected)
+
+
+def test_flip_negates_x_of_normals() -> None:
+    flipped = F.horizontal_flip(ramp(Normals))
+    assert torch.equal(flipped[0], -flipped[1])
+    assert torch.equal(flipped[1], flipped[2])
+
+
+def test_kernels_leave_their_argument_alone() -> None:
+    for kind in LABELS:
+        label = ramp(kind)
+        for operation, arguments, _ in OPERATIONS.values():
+            operation(label, *arguments)
+        assert torch.equal(label, ramp(kind))
+
+
+def test_flip_twice_is_identity() -> None:
+    sample = {"id": "x", "image": tv_tensors.Image(torch.randint(256, (3, HEIGHT, WIDTH), dtype=torch.uint8))}
+    sample |= {kind.__name__: ramp(kind) for kind in LABELS}
+    again = flip(flip(sample))
+    assert again["id"] == "x"
+    for name in set(sample) - {"id"}:
+        assert torch.equal(again[name], sample[name])
+        assert type(again[name]) is type(sample[name])
+
+
+def test_pad_is_centred() -> None:
+    """A 45x60 image in 64x64 has 9 rows and 2 columns before it."""
+    sample = {
+        "image": tv_tensors.Image(torch.zeros(3, 45, 60, dtype=torch.uint8)),
+        "semseg": ClassMap(torch.zeros(45, 60, dtype=torch.uint8)),
+        "depth": Depth(torch.ones(1, 45, 60)),
+        "normals": Normals(torch.ones(3, 45, 60)),
+    }
+    padded = pad(sample, (64, 64))
+    assert padded["image"][:, 0, 0].tolist() == list(IMAGE_FILL)
+    for name, inside, outside in (("semseg", 0, 255), ("depth", 1, 0), ("normals", 1, 0), ("image", 0, 124)):
+        values = plane(padded[name]) if name != "image" else padded[name][0].numpy()
+        assert values.shape == (64, 64)
+        assert (values[9:54, 2:62] == inside).all()
+        assert (values == outside).sum() == 64 * 64 - 45 * 60
+
+
+def test_pad_leaves_larger_images() -> None:
+    sample = {"image": tv_tensors.Image(torch.zeros(3, 45, 60, dtype=torch.uint8))}
+    assert pad(sample, (40, 64))["image"].shape == (3, 45, 64)
+    assert pad(sample, (45, 60)) is sample
+
+
+@pytest.mark.parametrize("new", [(5, 9), (23, 31), (14, 60), (7, 10)])
+def test_nearest_rule(new: tuple[int, int]) -> None:
+    label = torch.arange(70).reshape(7, 10)
+    expected = [
+        [label[y * 7 // new[0], x * 10 // new[1]].item() for x in range(new[1])] for y in range(new[0])
+    ]
+    assert resize_nearest(label, new).tolist() == expected
+    window = resize_nearest(label, new, (1, 2, 3, 4))
+    assert window.tolist() == [row[2:6] for row in expected[1:4]]
+
+
+@pytest.mark.parametrize("new", [(13, 17), (40, 51), (85, 90)])
+def test_bilinear_rule(new: tuple[int, int]) -> None:
+    image = torch.randint(256, (3, 31, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    resized = resize_image(tv_tensors.Image(image), new)
+    assert resized.dtype == torch.uint8
+    difference = np.abs(bilinear(image.numpy().astype(np.float64), new) - resized.numpy())
+    assert difference.max() <= 1
+
+
+def bilinear(image: np.ndarray, new: tuple[int, int]) -> np.ndarray:
+    """Reference: source = (target + 0.5) * old / new - 0.5, borders repeated."""
+    for axis, size in zip((1, 2), new, strict=True):
+        old = image.shape[axis]
+        at = (np.arange(size) + 0.5) * old / size - 0.5
+        low = np.floor(at).astype(int)
+        share = (at - low).reshape((-1, 1) if axis == 1 else (1, -1))
+        below = image.take(low.clip(0, old - 1), axis=axis)
+        above = image.take((low + 1).clip(0, old - 1), axis=axis)
+        image = below * (1 - share) + above * share
+    return image
+
+
+def test_other_padding_modes_are_refused() -> None:
+    with pytest.raises(ValueError, match="constant"):
+        F.pad(ramp(Depth), [1], padding_mode="reflect")
