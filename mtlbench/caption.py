@@ -22,7 +22,7 @@ def caption(results: Results) -> str:
             *_shared(table),
             f"Recipe: {_said(said, 'recipe', table.shared.get('recipe'))}.",
             f"Checkpoint that is scored: {_said(said, 'selection')}.",
-            _metrics(said, results.tasks),
+            _metrics(results.tasks),
             _delta_m(results),
             _costs(said, table),
             *_incomplete(table),
@@ -38,6 +38,8 @@ def _said(captions: Mapping[str, str], key: str, default: str | None = None) -> 
 
 def _seeds(captions: Mapping[str, str], seeds: int) -> str:
     named = f" ({_said(captions, 'seeds')})" if captions.get("seeds") else ""
+    if seeds == 0:
+        return "No seed is done."
     if seeds == 1:
         return f"One seed{named}: the spread over seeds is unknown."
     return f"n = {seeds} seeds{named}: mean ± sample standard deviation."
@@ -49,14 +51,15 @@ def _shared(table: Table) -> list[str]:
     return [f"In every row: {', '.join(labels)}."] if labels else []
 
 
-def _metrics(captions: Mapping[str, str], tasks: tuple[TaskColumn, ...]) -> str:
+def _metrics(tasks: tuple[TaskColumn, ...]) -> str:
+    if not tasks:
+        return "No metric was computed yet."
     listed = [
         f"{task.name} {task.heading} {'↑' if task.higher_is_better else '↓'} is {task.metric}"
         + (f" × {task.scale:g}" if task.scale != 1 else "")
         for task in tasks
     ]
-    more = f" ({_said(captions, 'metrics')})" if captions.get("metrics") else ""
-    return f"Metrics: {', '.join(listed)}{more}."
+    return f"Metrics: {', '.join(listed)}."
 
 
 def _delta_m(results: Results) -> str:

@@ -151,7 +151,9 @@ def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _seeds(results: Results) -> int:
-    return len({*results.scores["seed"], *results.costs["seed"], *results.delta_m["seed"]})
+    """How many the grid asks for (its caption lists them), also while none of the rows has them all."""
+    planned = {int(s) for s in results.captions.get("seeds", "").split(",") if s.strip().isdigit()}
+    return len({*planned, *results.scores["seed"], *results.costs["seed"], *results.delta_m["seed"]})
 
 
 def _blank(label: object) -> bool:

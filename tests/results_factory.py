@@ -214,3 +214,11 @@ def without_seeds(results: Results, row: int, seeds: tuple[int, ...], state: str
         if not (frame := getattr(results, name)).empty
     }
     return replace(results, rows=rows, **kept)
+
+
+def unfinished(results: Results) -> Results:
+    """The same grid before any cell is done: rows only, and frames whose columns have no types."""
+    names = ("scores", "delta_m", "costs", "losses", "cosines")
+    empty = {name: pd.DataFrame(columns=getattr(results, name).columns) for name in names}
+    rows = results.rows.assign(state="0 of 3 cells done")
+    return replace(results, rows=rows, tasks=(), pictures=(), captions={}, **empty)

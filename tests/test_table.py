@@ -107,6 +107,13 @@ def test_missing_seeds_are_counted_and_not_ranked() -> None:
     assert "1 of 6 rows is incomplete" in caption(results)
 
 
+def test_seeds_that_no_row_has_yet_count_too() -> None:
+    results = make_results(seeds=2)
+    table = tabulate(replace(results, captions=results.captions | {"seeds": "0, 1, 2"}))
+    assert table.seeds == 3
+    assert {line.entries[table.index("semseg")].note for line in table.lines} == {"2 of 3"}
+
+
 def test_row_without_numbers_shows_dashes_and_its_state() -> None:
     table = tabulate(without_seeds(make_results(), 2, (0, 1, 2), "failed: out of memory"))
     line = next(line for line in table.lines if line.row == 2)

@@ -13,9 +13,10 @@ from mtlbench.reports.csv import csv
 from mtlbench.reports.gain import gain
 from mtlbench.reports.latex import environment, escape, latex
 from mtlbench.reports.markdown import markdown
-from results_factory import UGLY, make_results, without_seeds
+from results_factory import UGLY, make_results, unfinished, without_seeds
 
 from mtlbench.entries import DASH
+from mtlbench.registry import registry
 from mtlbench.results import Results
 from mtlbench.table import Table, tabulate
 
@@ -135,3 +136,12 @@ def test_latex_compiles_and_fits(results: Results, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["markdown", "latex", "csv", "figures", "html"])
+def test_grid_that_has_nothing_yet(name: str, tmp_path: Path) -> None:
+    results = unfinished(make_results())
+    paths = registry.load("report", name)(results, tmp_path)
+    assert all(path.is_file() for path in paths)
+    assert all("Single task" in path.read_text() for path in paths if path.name != "table_document.tex")
+    assert (name == "figures") == (not paths)
