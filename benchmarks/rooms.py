@@ -37,9 +37,7 @@ def rendering(size: str, scenes: int) -> None:
     height, width = parse_size(size)
     drawing = seconds(lambda index: compose((0, 0, index), width / height), scenes)
     whole = seconds(lambda index: render(compose((0, 0, index), width / height), height, width), scenes)
-    print(
-        f"rendering {size}: {1 / whole:.0f} scenes/s per core, {whole * 1e3:.2f} ms, {drawing / whole:.0%} of it to compose"
-    )
+    print(f"rendering {size}: {1 / whole:.0f} scenes/s per core ({drawing / whole:.0%} of it to compose)")
 
 
 def reading(size: str, scenes: int) -> None:

@@ -38,17 +38,21 @@ def create(
         fill: writes into the mapped arrays and returns what else the manifest is to hold.
     """
     with _staged(folder) as staging:
-        arrays = {
-            name: np.lib.format.open_memmap(
-                staging / f"{name}.npy", mode="w+", dtype=layout.dtype, shape=layout.shape
-            )
-            for name, layout in layouts.items()
-        }
+        arrays = {name: _reserve(staging / f"{name}.npy", layout) for name, layout in layouts.items()}
         manifest = fill(arrays)
         for array in arrays.values():
             array.flush()
         del arrays
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def _reserve(path: Path, layout: Layout) -> np.memmap:
+    """A mapped array whose space on disk is taken: a full disk is an error here, but a crash at a write."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=layout.dtype, shape=layout.shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 @contextmanager

@@ -9,7 +9,9 @@ label" value.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
@@ -29,9 +31,23 @@ Window = tuple[int, int, int, int]
 def resize_nearest(label: Tensor, size: tuple[int, int], window: Window | None = None) -> Tensor:
     """Nearest resize (..., H, W) to `size`, or only the `window` of the result; values unchanged."""
     top, left, height, width = window or (0, 0, *size)
-    rows = torch.arange(top, top + height) * label.shape[-2] // size[0]
-    columns = torch.arange(left, left + width) * label.shape[-1] // size[1]
-    return label.index_select(-2, rows).index_select(-1, columns)
+    rows = np.arange(top, top + height) * label.shape[-2] // size[0]
+    columns = np.arange(left, left + width) * label.shape[-1] // size[1]
+    planes = label.contiguous().reshape(-1, *label.shape[-2:]).numpy()
+    gathered = torch.from_numpy(_gather(planes, rows, columns))
+    return gathered.reshape(*label.shape[:-2], height, width)
+
+
+@njit(cache=True, nogil=True)
+def _gather(planes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """planes[:, rows][:, :, columns] in one pass."""
+    result = np.empty((planes.shape[0], rows.size, columns.size), planes.dtype)
+    for c in range(planes.shape[0]):
+        for i in range(rows.size):
+            row = planes[c, rows[i]]
+            for j in range(columns.size):
+                result[c, i, j] = row[columns[j]]
+    return result
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:

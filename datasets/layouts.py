@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -12,7 +11,7 @@ from PIL import Image
 from mtlbench.errors import MtlbenchError
 from mtlbench.registry import unknown
 
-from . import nyud
+from . import nyud, parallel
 from .rendering import Rendered, compose, render
 from .rendering.vocabulary import CLASSES
 from .rooms import STREAMS, Rooms, parse_size
@@ -119,8 +118,7 @@ def _write_split(
     def one(index: int) -> None:
         write(root, ids[index], render(compose((*stream, index), width / height), height, width))
 
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(one, range(len(ids))))
+    parallel.each(one, len(ids), root.name)
 
 
 def save(path: Path, values: np.ndarray) -> None:

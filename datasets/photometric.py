@@ -49,13 +49,15 @@ class Distortion:
         if self.contrast is not None:
             table = _truncated(_identity() * np.float32(self.contrast))
             first, last = (table[first], last) if self.contrast_first else (first, table)
-        pixels = np.ascontiguousarray(image.as_subclass(Tensor).numpy())
-        changed = np.take(first, pixels)
+        changed = np.empty(tuple(image.shape), np.uint8)
+        _map(image.as_subclass(Tensor).numpy(), first, changed)
         if self.saturation is not None:
             _change_hsv(changed, _truncated(_identity() * np.float32(self.saturation)), 0)
         if self.hue is not None:
             _change_hsv(changed, _identity(), self.hue)
-        return tv_tensors.wrap(torch.from_numpy(np.take(last, changed)), like=image)
+        if self.contrast is not None and not self.contrast_first:
+            _map(changed, last, changed)
+        return tv_tensors.wrap(torch.from_numpy(changed), like=image)
 
 
 def jitter(image: Tensor) -> Tensor:
@@ -73,6 +75,15 @@ def _identity() -> np.ndarray:
 
 def _truncated(values: np.ndarray) -> np.ndarray:
     return np.clip(values, 0, 255).astype(np.uint8)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _map(image: np.ndarray, table: np.ndarray, result: np.ndarray) -> None:
+    """table[image], all uint8; image and result are (3, H, W) and may be the same."""
+    for band in range(image.shape[0]):
+        for i in range(image.shape[1]):
+            for j in range(image.shape[2]):
+                result[band, i, j] = table[image[band, i, j]]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +18,7 @@ from mtlbench.errors import MtlbenchError
 from mtlbench.labels import ClassMap, Depth, Normals
 from mtlbench.tasks import Tasks
 
-from . import cache, transforms
+from . import cache, parallel, transforms
 from .cache import Layout
 from .rendering import compose, render
 from .rendering.vocabulary import CLASSES, PARTS
@@ -165,9 +164,7 @@ class _Store:
                 digest.update(array[index].tobytes())
             return digest.hexdigest()
 
-        one(0)  # compiles before the threads start
-        with ThreadPoolExecutor(2) as pool:
-            digests = list(pool.map(one, range(self.count)))
+        digests = parallel.each(one, self.count, self.folder.name)
         return {"checksum": hashlib.sha256("".join(digests).encode()).hexdigest()[:16], "renderer": RENDERER}
 
 
