@@ -102,9 +102,9 @@ def from_timm(name: str, weights: str = "none") -> TimmFeatures:
     return backbone
 
 
-def _any_size(name: str) -> dict[str, bool]:
+def _any_size(name: str) -> dict[str, Any]:
     """The option that frees a model from one image size, for the models that have it."""
-    options = {"strict_img_size": False}
+    options: dict[str, Any] = {"strict_img_size": False}
     try:
         timm.create_model(name, features_only=True, **options)
     except TypeError:  # an unexpected argument

@@ -131,3 +131,29 @@ def test_constant_predicts_what_the_tasks_say() -> None:
     assert final["normals"][:, :, 3, 4].argmax(dim=1).tolist() == [0, 0]
     assert final["edge"].abs().max() == 0  # no labels, no guess
     assert list(network.parameters()) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone", "expected", "options"),
+    [
+        (MultiTask, "hrnet18", 4_677_752, {}),
+        (MultiTask, "swin-t", 50_864_572, {}),
+        (DeGMix, "hrnet18", 9_824_626, {"variant": "published"}),
+        (DeGMix, "swin-t", 40_276_352, {"variant": "published"}),
+    ],
+)
+def test_number_of_parameters_on_pascal(
+    method: Any, backbone: str, expected: int, options: dict[str, Any]
+) -> None:
+    channels = {"semseg": 21, "human_parts": 7, "sal": 2, "normals": 3, "edge": 1}
+    tasks = {name: replace(tiny_tasks()["semseg"], name=name, channels=k) for name, k in channels.items()}
+    assert parameters(method(build_backbone(backbone), tasks, **options)) == expected
+
+
+@pytest.mark.parametrize("variant", ["corrected", "published", "table1"])
+def test_degmix_in_bfloat16(variant: Any) -> None:
+    network = DeGMix(TinyBackbone(), tiny_tasks(), variant=variant, **SMALL)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = network(torch.randn(2, 3, *EVEN))
+    sum(value.float().square().mean() for value in outputs.final.values()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
