@@ -25,7 +25,7 @@ from .rendering.vocabulary import CLASSES, PARTS
 
 log = logging.getLogger(__name__)
 
-RENDERER = 1
+RENDERER = 2
 """Raised whenever a key gives another picture or label, so that no old cache is taken for a new one."""
 STREAMS: Mapping[str, int] = {"train": 0, "val": 1}
 _WRAP: Mapping[str, Callable[[Tensor], Tensor]] = {

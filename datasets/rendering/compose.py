@@ -61,7 +61,7 @@ def _camera(draw: Draw, room: Vector, aspect: float) -> tuple[float, ...]:
         max(0.3, min(y * room[1], room[1] - 0.3)),
         draw.uniform(1.05, 1.8),
     )
-    target = (room[0] * draw.uniform(0.35, 0.65), room[1] * draw.uniform(0.35, 0.65), draw.uniform(0.45, 1.3))
+    target = (room[0] * draw.uniform(0.35, 0.65), room[1] * draw.uniform(0.35, 0.65), draw.uniform(0.45, 1.5))
     dx, dy = target[0] - at[0], target[1] - at[1]
     yaw, pitch, roll = (
         math.atan2(dy, dx),
@@ -91,8 +91,8 @@ def _hang(build: Builder, draw: Draw, plan: FloorPlan, daylight: float) -> None:
         if (frame := plan.hang(draw, width)) is not None:
             fixtures.door(build, draw, frame, width)
             plan.block(*frame.point(0, 0.3, 0)[:2], 0.35)
-    for k in range(draw.integer(0, 2)):
-        width = draw.uniform(0.8, 1.8)
+    for k in range(draw.integer(1, 2)):
+        width = draw.uniform(0.9, 2.0)
         if (frame := plan.hang(draw, width)) is not None:
             fixtures.window(build, draw, frame, width, daylight / (1 + k))
     for _ in range(draw.integer(1, 4)):
