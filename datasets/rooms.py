@@ -37,6 +37,7 @@ _WRAP: Mapping[str, Callable[[Tensor], Tensor]] = {
     "depth": Depth,
     "normals": Normals,
 }
+_MEMORY: Mapping[str, str] = {name: "float32" if name in ("depth", "normals") else "uint8" for name in _WRAP}
 
 
 class Rooms(Dataset):
@@ -121,12 +122,19 @@ class Rooms(Dataset):
             sample[name] = _WRAP[name](values)
         return sample
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            **self.__dict__,
+            "_arrays": {},
+        }  # pickled, mapped arrays would become copies of the whole data set
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._arrays = cache.load(self._store.folder, self._store.layouts)
+
     def fingerprint(self) -> str:
         """A checksum of the split's pixels and labels, taken when they were rendered."""
         return str(cache.manifest(self._store.folder)["checksum"])
-
-
-_MEMORY: Mapping[str, str] = {name: "float32" if name in ("depth", "normals") else "uint8" for name in _WRAP}
 
 
 class _Store:

@@ -1,5 +1,6 @@
 """The data set `rooms`."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,13 @@ def test_batches(options: dict[str, Any]) -> None:
     batch = collate([transform(rooms[index]) for index in range(4)], Rooms.tasks)
     assert batch["image"].shape == (4, 3, 32, 48)
     assert batch["normals"].shape == (4, 3, 32, 48)
+
+
+def test_pickles_without_its_arrays(options: dict[str, Any]) -> None:
+    rooms = Rooms("train", TASKS, **options)
+    stored = pickle.dumps(rooms)
+    assert len(stored) < 5000
+    assert torch.equal(pickle.loads(stored)[1]["depth"], rooms[1]["depth"])
 
 
 def test_splits_differ(options: dict[str, Any]) -> None:
