@@ -7,6 +7,8 @@ from torch.nn import functional as F
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, C, h, w) -> (B, C, *size), bilinear, corners not aligned."""
+    if x.shape[-2:] == size:
+        return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 

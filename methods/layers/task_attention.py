@@ -65,8 +65,8 @@ class LinearTaskQuery(TaskQuery):
 class PositionTaskQuery(nn.Module):
     """A token asks the tokens of all tasks, and all samples of the batch, at its own position.
 
-    What `nn.MultiheadAttention` of torch <= 1.8 did with batch-first tensors: the batch axis was the sequence,
-    and the T times longer keys were re-viewed as T times more samples.
+    What `nn.MultiheadAttention` of torch <= 1.8 did with batch-first tensors: the batch axis was the
+    sequence, and the T times longer keys were re-viewed as T times more samples.
     """
 
     def __init__(self, dim: int, heads: int) -> None:

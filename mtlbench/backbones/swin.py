@@ -25,9 +25,8 @@ class Swin(Backbone):
     """Shifted-window transformer; each stage's output gets a LayerNorm of its own (`norm0` ... `norm3`).
 
     Against timm: images are padded to a multiple of 4, maps to a multiple of the window *before* they are
-        rolled (timm: after),
-    and windows are shifted on any map (timm: only on maps larger than a window). Parameters are timm's and
-    the output norms, which ImageNet weights lack.
+    rolled (timm: after), and windows are shifted on any map (timm: only on maps larger than a window).
+    Parameters are timm's and the output norms, which ImageNet weights lack.
     """
 
     published_keys: ClassVar[tuple[Rule, ...]] = (
