@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
 from itertools import product
 from typing import Any, Literal
@@ -13,8 +13,8 @@ from mtlbench.registry import Registry
 from mtlbench.spec import Cell, Choice
 
 Role = Literal["reference", "baseline", "candidate"]
-PLAIN = Labelled(Choice(name="equal"), "equal")
-"""The balancer of rows that compare nothing: references, baselines, one network per task."""
+NO_BALANCER = Labelled(Choice(name="equal"), "")
+"""Of rows where nothing is balanced: references, baselines, one network per task."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def expand(grid: Grid, registry: Registry) -> Plan:
         comparisons: list[tuple[Role, Labelled]] = [("reference", method) for method in grid.references]
         comparisons += [("baseline", method) for method in grid.baselines]
         for role, method in comparisons:
-            setting = Setting(dataset, backbone, method, PLAIN, tuning, _JOINT, recipe)
+            protocol = Labelled(Choice(name="joint"), grid.protocols[0].label)
+            setting = Setting(dataset, backbone, method, NO_BALANCER, tuning, protocol, recipe)
             rows.append(_row(role, setting, grid, registry))
         for method, balancer, protocol in product(grid.methods, grid.balancers, grid.protocols):
             setting = Setting(dataset, backbone, method, balancer, tuning, protocol, recipe)
@@ -82,14 +83,11 @@ def expand(grid: Grid, registry: Registry) -> Plan:
     return Plan(_without_repetition(rows))
 
 
-_JOINT = Labelled(Choice(name="joint"), "joint")
-_SINGLE = Labelled(Choice(name="single_task"), "single_task")
-
-
 def _row(role: Role, setting: Setting, grid: Grid, registry: Registry) -> Row:
     method = registry.load("method", setting.method.choice.name)
     if method.one_task:
-        setting = Setting(**{**setting.__dict__, "protocol": _SINGLE, "balancer": PLAIN})
+        protocol = Labelled(Choice(name="single_task"), setting.protocol.label)
+        setting = replace(setting, protocol=protocol, balancer=NO_BALANCER)
     tasks = grid.tasks or tuple(registry.load("dataset", setting.dataset.choice.name).tasks)
     expand_protocol = registry.load("protocol", setting.protocol.choice.name)
     cells: dict[int, list[Cell]] = {}

@@ -1,1 +1,17 @@
-"""Its being here puts this folder on the import path: tests share `golden_cases` and the like."""
+"""What all tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mtlbench.registry import Registry, registry
+
+TINY_PLUGINS = Path(__file__).parent / "plugins" / "tiny.py"
+
+
+@pytest.fixture
+def tiny_registry() -> Iterator[Registry]:
+    """The registry with the plugins of `tests/plugins/tiny.py`."""
+    registry.add_file(TINY_PLUGINS)
+    yield registry

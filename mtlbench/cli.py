@@ -1,0 +1,214 @@
+"""The command line: arguments in, exit code out. 0 all done, 1 some cells failed, 2 the input was wrong.
+
+Heavy modules are imported by the command that needs them, so that `list` and `--help` answer at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mtlbench.errors import MtlbenchError
+from mtlbench.registry import FAMILIES, Plugin, registry, unknown
+
+EXIT_WRONG_INPUT = 2
+
+app = typer.Typer(
+    name="mtlbench",
+    help="Fair benchmarks of multi-task learning for dense prediction.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data = typer.Typer(help="Make or check data.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+GridArgument = Annotated[
+    str, typer.Argument(metavar="GRID", help="A grid file, or the name of a ready grid.")
+]
+RunsOption = Annotated[
+    Path, typer.Option("--runs", help="Folder of all runs; finished cells there are used again.")
+]
+RunsArgument = Annotated[Path, typer.Argument(metavar="RUNS", help="A folder of runs.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. recipe.iterations=50."),
+]
+PluginsOption = Annotated[
+    list[str] | None, typer.Option("--plugins", help="A Python file that holds plugins.")
+]
+JobsOption = Annotated[int | None, typer.Option(help="Cells at a time. Default: the GPUs, or the cores.")]
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", envvar="MTLBENCH_STORE", help="Database URL. Default: SQLite in RUNS."),
+]
+
+_console = Console(width=None if sys.stdout.isatty() else 150)
+
+
+def main() -> None:
+    """Entry point: user mistakes become one message on stderr and exit code 2."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+    try:
+        app()
+    except MtlbenchError as error:
+        Console(stderr=True).print(
+            f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False
+        )
+        sys.exit(EXIT_WRONG_INPUT)
+
+
+def _log_to_stderr() -> None:
+    """Our own messages; libraries keep theirs to themselves below warnings."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("mtlbench")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+@app.command()
+def run(
+    grid: GridArgument,
+    runs: RunsOption = Path("runs"),
+    jobs: JobsOption = None,
+    overrides: SetOption = None,
+    plugins: PluginsOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before large grids.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """Run a grid: what is not done yet is computed, then the report is written. Ctrl-C stops in good order."""
+    from mtlbench import commands
+
+    code = commands.run(
+        grid,
+        commands.runs_at(runs, store),
+        _console,
+        overrides=overrides or [],
+        plugins=plugins or [],
+        jobs=jobs,
+        yes=yes,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    grid: GridArgument,
+    runs: RunsOption = Path("runs"),
+    overrides: SetOption = None,
+    plugins: PluginsOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Show every cell of a grid with its state: new, interrupted, running, failed, stale, done or skipped."""
+    from mtlbench import commands
+
+    place = commands.runs_at(runs, store)
+    raise typer.Exit(commands.plan(grid, place, _console, overrides=overrides or [], plugins=plugins or []))
+
+
+@app.command()
+def status(runs: RunsArgument = Path("runs"), store: StoreOption = None) -> None:
+    """Show how far the grids of a folder of runs are."""
+    from mtlbench import commands
+
+    raise typer.Exit(commands.status(commands.runs_at(runs, store), _console))
+
+
+@app.command()
+def report(
+    runs: RunsArgument = Path("runs"),
+    grid: Annotated[str | None, typer.Option(help="Name of one grid. Default: all.")] = None,
+    store: StoreOption = None,
+) -> None:
+    """Write tables, figures and the HTML page from what is in the store."""
+    from mtlbench import commands
+
+    raise typer.Exit(commands.report(commands.runs_at(runs, store), _console, grid=grid))
+
+
+@app.command()
+def rerun(
+    runs: RunsArgument = Path("runs"),
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Cells that failed, from their checkpoints.")
+    ] = False,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Cells whose code or data changed, from the start.")
+    ] = False,
+    jobs: JobsOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Run failed or stale cells again, and only those."""
+    from mtlbench import commands
+
+    raise typer.Exit(
+        commands.rerun(commands.runs_at(runs, store), _console, failed=failed, stale=stale, jobs=jobs)
+    )
+
+
+@app.command()
+def reindex(runs: RunsArgument = Path("runs"), store: StoreOption = None) -> None:
+    """Build the index anew from the run folders."""
+    from mtlbench import commands
+
+    _console.print(f"{commands.runs_at(runs, store).reindex()} cells indexed")
+
+
+@app.command("run-cell", hidden=True)
+def run_cell(job: Annotated[Path, typer.Argument(help="job.json of a run folder.")]) -> None:
+    """Run one cell in this process; the grid's driver starts it."""
+    from mtlbench import cell
+
+    raise typer.Exit(cell.run_cell(cell.read_job(job)))
+
+
+@app.command("list")
+def list_plugins(
+    family: Annotated[
+        str | None, typer.Argument(help=f"One of {', '.join(FAMILIES)} (or its plural).")
+    ] = None,
+    options: Annotated[bool, typer.Option("--options", help="Show options with types and defaults.")] = False,
+    plugins: PluginsOption = None,
+) -> None:
+    """List plugins with what they are and where they come from."""
+    for file in plugins or []:
+        registry.add_file(file)
+    families = FAMILIES if family is None else (_family(family),)
+    for name in families:
+        table = Table(title=name, title_justify="left", title_style="bold", box=None, show_header=False)
+        for plugin in registry.plugins(name):
+            table.add_row(escape(plugin.name), escape(plugin.summary), f"[dim]{escape(plugin.origin)}[/]")
+            for line in _option_lines(plugin) if options else []:
+                table.add_row("", f"[cyan]{escape(line)}[/]", "")
+        _console.print(table)
+
+
+def _family(name: str) -> str:
+    singular = name.removesuffix("s")
+    if singular not in FAMILIES:
+        raise MtlbenchError(unknown("plugin family", name, FAMILIES))
+    return singular
+
+
+def _option_lines(plugin: Plugin) -> list[str]:
+    lines = []
+    for option in plugin.options().values():
+        kind = getattr(option.annotation, "__name__", None)
+        shown = (
+            kind
+            if isinstance(option.annotation, type) and kind
+            else str(option.annotation).replace("typing.", "")
+        )
+        lines.append(f"{option.name}: {shown}" + ("" if option.required else f" = {option.default!r}"))
+    return lines

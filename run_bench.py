@@ -1,0 +1,15 @@
+"""Runs a grid and writes its report: python run_bench.py [GRID] [options of `mtlbench run`]; default: the quickstart."""
+
+import sys
+from pathlib import Path
+
+from mtlbench.cli import main
+
+QUICKSTART = Path(__file__).parent / "grids" / "quickstart.yaml"
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0].startswith("-"):
+        arguments = [str(QUICKSTART), *arguments]
+    sys.argv[1:] = ["run", *arguments]
+    main()
