@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,16 +16,18 @@ from mtlbench import tasks as make
 from mtlbench.data import Dataset, Sample, Split, Transform
 from mtlbench.errors import MtlbenchError
 from mtlbench.labels import ClassMap, Depth, Normals
+from mtlbench.registry import unknown
 from mtlbench.tasks import Tasks
 
 from . import cache, parallel, transforms
 from .cache import Layout
-from .rendering import compose, render
+from .rendering import compose, paint, render
 from .rendering.vocabulary import CLASSES, PARTS
 
 log = logging.getLogger(__name__)
 
-RENDERER = 2
+Style = Literal["textured", "painted"]
+RENDERER = 3
 """Raised whenever a key gives another picture or label, so that no old cache is taken for a new one."""
 STREAMS: Mapping[str, int] = {"train": 0, "val": 1}
 _WRAP: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -55,6 +57,8 @@ class Rooms(Dataset):
         val: number of validation scenes.
         size: height and width in pixels, "HxW".
         seed: of the scenes.
+        style: `textured`, or `painted`: the same scenes with each class and body part in a plain colour of its
+            own, give or take, and no noise; a network learns them within minutes.
     """
 
     tasks: ClassVar[Tasks] = {
@@ -81,10 +85,11 @@ class Rooms(Dataset):
         val: int = 200,
         size: str = "96x128",
         seed: int = 0,
+        style: Style = "textured",
     ) -> None:
         super().__init__(split, tasks)
         self.size = parse_size(size)
-        self._store = _Store(Path(root), split, {"train": train, "val": val}[split], self.size, seed)
+        self._store = _Store(Path(root), split, {"train": train, "val": val}[split], self.size, seed, style)
         if not self._store.folder.exists():
             self._store.make()
         self._arrays = cache.load(self._store.folder, self._store.layouts)
@@ -101,9 +106,8 @@ class Rooms(Dataset):
         assert defaults is not None
         chosen = {**defaults, **options}
         for split in STREAMS:
-            store = _Store(
-                Path(chosen["root"]), split, chosen[split], parse_size(chosen["size"]), chosen["seed"]
-            )
+            place, size = Path(chosen["root"]), parse_size(chosen["size"])
+            store = _Store(place, split, chosen[split], size, chosen["seed"], chosen["style"])
             if store.folder.exists():
                 problem = cache.damage(store.folder, store.layouts)
                 if problem is None:
@@ -140,14 +144,18 @@ class Rooms(Dataset):
 class _Store:
     """The arrays of one split on disk."""
 
-    def __init__(self, root: Path, split: str, count: int, size: tuple[int, int], seed: int) -> None:
+    def __init__(
+        self, root: Path, split: str, count: int, size: tuple[int, int], seed: int, style: Style
+    ) -> None:
         if count < 1:
             raise MtlbenchError(f"`{split}` must be >= 1, got {count}")
         if seed < 0:
             raise MtlbenchError(f"`seed` must be >= 0, got {seed}")
-        self.split, self.count, self.size, self.seed = split, count, size, seed
+        if style not in get_args(Style):
+            raise MtlbenchError(unknown("style of rooms", style, get_args(Style)))
+        self.split, self.count, self.size, self.seed, self.style = split, count, size, seed, style
         height, width = size
-        self.folder = root / f"{split}-{height}x{width}-n{count}-seed{seed}-r{RENDERER}"
+        self.folder = root / f"{split}-{style}-{height}x{width}-n{count}-seed{seed}-r{RENDERER}"
         plane = (count, height, width)
         self.layouts = {name: Layout(plane, "uint8") for name in ("semseg", "human_parts", "sal", "edge")}
         self.layouts["image"] = Layout((count, 3, height, width), "uint8")
@@ -165,7 +173,8 @@ class _Store:
         height, width = self.size
 
         def one(index: int) -> str:
-            room = render(compose((self.seed, STREAMS[self.split], index), width / height), height, width)
+            scene = compose((self.seed, STREAMS[self.split], index), width / height)
+            room = render(paint(scene) if self.style == "painted" else scene, height, width)
             digest = hashlib.sha256()
             for name, array in arrays.items():
                 array[index] = getattr(room, name)

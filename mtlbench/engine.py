@@ -45,7 +45,7 @@ class Engine:
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         own = list(balancer.parameters())
         self.optimizer = torch.optim.Adam(own, lr=balancer.lr, weight_decay=0.0) if own else None
-        self._rows: _Rows | None = None
+        self._rows: dict[tuple[int, ...], _Rows] = {}
         self._weights: Tensor | None = None
         self._losses: list[Tensor] = []
 
@@ -62,9 +62,7 @@ class Engine:
         if isinstance(self.balancer, Scalarization):
             self._descend_scalar(active, replace(step, losses=values), share)
         else:
-            if self._rows is None:
-                self._rows = _Rows(active, self.parameters)
-            self._rows.add(active, share)
+            self._rows_of(active, step).add(active, share)
 
     def finish(self, step: Step) -> Diagnostics:
         """After the last micro-batch: combine, and let the balancer learn and take notes."""
@@ -72,15 +70,19 @@ class Engine:
         self._losses = []
         step = replace(step, losses=losses)
         names = [self.names[i] for i in step.active.tolist()]
-        gramian = None
-        if self._rows is not None:
-            gramian = self._combine_rows(self._rows, step)
-            self._rows = None
+        gramian = None if self.syncs_in_backward else self._combine_rows(self._rows_of([], step), step)
         if self.optimizer is not None:
             self.optimizer.step()
             self.optimizer.zero_grad()
         self.balancer.observe(step)
         return _diagnose(names, self._weights, gramian)
+
+    def _rows_of(self, losses: list[Tensor], step: Step) -> _Rows:
+        """The rows of the tasks that take part; a new set of tasks asks the graph what it shares."""
+        key = tuple(step.active.tolist())
+        if key not in self._rows:
+            self._rows = {key: _Rows(losses, self.parameters)}
+        return self._rows[key]
 
     def _descend_scalar(self, losses: list[Tensor], step: Step, share: float) -> None:
         """Differentiate the scalar at the losses averaged over ranks, then the weighted sum of this rank's
@@ -100,7 +102,10 @@ class Engine:
         self._weights = weights / share
 
     def _combine_rows(self, rows: _Rows, step: Step) -> Tensor:
-        """Average over ranks before any non-linear step, ask the balancer, write `.grad`; returns the Gramian."""
+        """Average over ranks before any non-linear step, ask the balancer, write `.grad`; returns the Gramian.
+
+        The rows are in the order of `step.active`.
+        """
         rows.average(self.fabric)
         gramian = rows.gramian()
         if isinstance(self.balancer, Weighting):
@@ -118,7 +123,10 @@ class Engine:
 
 
 class _Rows:
-    """Task gradients: one row each over the shared parameters, and each task's own parameters aside."""
+    """Task gradients: one row each over the shared parameters, and each task's own parameters aside.
+
+    Which parameters are shared is read from the graph once; the storage of the rows is used again in every step.
+    """
 
     def __init__(self, losses: list[Tensor], parameters: list[nn.Parameter]) -> None:
         reached = [reached_parameters(loss) for loss in losses]
@@ -127,24 +135,31 @@ class _Rows:
         self.own = [[p for p in parameters if counts[p] == 1 and p in found] for found in reached]
         size = sum(p.numel() for p in self.shared)
         self.matrix = parameters[0].new_zeros(len(losses), size, dtype=torch.float32)
+        self._pieces = [self._split(row) for row in self.matrix]
+        self._reached = [[p in found for p in self.shared] for found in reached]  # other pieces stay zero
+        self._fresh = True
 
     def add(self, losses: list[Tensor], share: float) -> None:
-        for i, (row, loss, own) in enumerate(zip(self.matrix, losses, self.own, strict=True)):
-            targets = self.shared + own
+        """Take in one micro-batch; the first of a step replaces what the last step left."""
+        write = torch._foreach_copy_ if self._fresh else torch._foreach_add_
+        self._fresh = False
+        for i, (loss, own) in enumerate(zip(losses, self.own, strict=True)):
+            targets = [p for p, reached in zip(self.shared, self._reached[i], strict=True) if reached]
+            pieces = [
+                piece for piece, reached in zip(self._pieces[i], self._reached[i], strict=True) if reached
+            ]
             keep = i + 1 < len(losses)
-            grads = torch.autograd.grad(loss * share, targets, retain_graph=keep, allow_unused=True)
-            for piece, grad in zip(self._pieces(row), grads, strict=False):
-                if grad is not None:
-                    piece.add_(grad.reshape(-1))
-            for parameter, grad in zip(own, grads[len(self.shared) :], strict=True):
-                assert grad is not None
+            grads = torch.autograd.grad(loss * share, targets + own, retain_graph=keep)
+            if pieces:
+                write(pieces, list(grads[: len(pieces)]))
+            for parameter, grad in zip(own, grads[len(pieces) :], strict=True):
                 parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
 
     def average(self, fabric: Fabric) -> None:
         """The mean over ranks, of rows and of each task's own gradients."""
         if fabric.world_size == 1:
             return
-        self.matrix = fabric.all_reduce(self.matrix, reduce_op="mean")
+        self.matrix.copy_(fabric.all_reduce(self.matrix, reduce_op="mean"))
         for parameter in (p for own in self.own for p in own):
             parameter.grad = fabric.all_reduce(parameter.grad, reduce_op="mean")
 
@@ -153,12 +168,15 @@ class _Rows:
         return (self.matrix @ self.matrix.T).double().cpu()
 
     def write(self, combined: Tensor) -> None:
-        for parameter, piece in zip(self.shared, self._pieces(combined), strict=True):
-            parameter.grad = piece.view_as(parameter).to(parameter.dtype)
+        """Leave the combined gradient (P,) in `.grad`; ends the step."""
+        for parameter, piece in zip(self.shared, self._split(combined), strict=True):
+            parameter.grad = piece.to(parameter.dtype)
+        self._fresh = True
 
-    def _pieces(self, vector: Tensor) -> tuple[Tensor, ...]:
-        """The stretch of a (P,) vector that belongs to each shared parameter."""
-        return vector.split([p.numel() for p in self.shared])
+    def _split(self, vector: Tensor) -> list[Tensor]:
+        """The stretch of a (P,) vector that belongs to each shared parameter, in its shape."""
+        stretches = vector.split([p.numel() for p in self.shared])
+        return [stretch.view_as(p) for stretch, p in zip(stretches, self.shared, strict=True)]
 
 
 def _diagnose(names: list[str], weights: Tensor | None, gramian: Tensor | None) -> Diagnostics:

@@ -103,20 +103,18 @@ class Trainer:
         """One optimizer step over all its micro-batches; returns the losses of the active tasks."""
         set_learning_rate(optimizer, self.recipe, self.step)
         torch.manual_seed(derive(self.cell.seed, "step", self.step, self.fabric.global_rank))
-        sums: dict[str, Tensor] = {}
+        parts = [self.fabric.to_device(next(batches)) for _ in range(self.recipe.accumulate)]
+        active = self._labelled(parts)
+        step = self._describe(active)
+        sums = {name: torch.zeros((), device=self.fabric.device) for name in active}
         share = 1 / self.recipe.accumulate
-        for part in range(self.recipe.accumulate):
-            batch = self.fabric.to_device(next(batches))
-            last = part + 1 == self.recipe.accumulate
+        for batch in parts:
+            last = batch is parts[-1]
             with self.fabric.no_backward_sync(network, enabled=not (last and self.engine.syncs_in_backward)):
-                outputs = network(self._images(batch))
-                losses = self._task_losses(outputs, batch)
-                if not losses:
-                    raise CellFailed(f"no task has a label in the batch of step {self.step}")
-                step = self._describe(losses)
+                losses = self._task_losses(network(self._images(batch)), batch, active)
                 self.engine.accumulate(losses, step, share)
             for name, loss in losses.items():
-                sums[name] = sums.get(name, torch.zeros_like(loss)) + loss.detach() * share
+                sums[name] += loss.detach() * share
         values = self._finite(sums)
         diagnostics = self.engine.finish(step)
         if self.recipe.clip is not None:
@@ -129,29 +127,42 @@ class Trainer:
         images = self.network.normalise(batch["image"])
         return images.contiguous(memory_format=torch.channels_last)
 
-    def _task_losses(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """The sum over endpoints, for the tasks that have a label in this batch, on any rank."""
-        names = [name for name in self.tasks if name in outputs.final]
-        labelled = torch.stack([self.tasks[name].valid(batch[name]).any() for name in names])
+    def _labelled(self, parts: list[Batch]) -> list[str]:
+        """The tasks that have a label somewhere in the batch, on any rank.
+
+        Raises:
+            CellFailed: there is none.
+        """
+        present = torch.stack(
+            [
+                torch.stack([task.valid(batch[name]).any() for batch in parts]).any()
+                for name, task in self.tasks.items()
+            ]
+        )
         if self.fabric.world_size > 1:
-            labelled = self.fabric.all_reduce(labelled.float(), reduce_op="sum") > 0
-        active = [name for name, present in zip(names, labelled.tolist(), strict=True) if present]
+            present = self.fabric.all_reduce(present.float(), reduce_op="sum") > 0
+        active = [name for name, found in zip(self.tasks, present.tolist(), strict=True) if found]
+        if not active:
+            raise CellFailed(f"no task has a label in the batch of step {self.step + 1}")
+        return active
+
+    def _task_losses(self, outputs: Outputs, batch: Batch, active: list[str]) -> dict[str, Tensor]:
+        """Each active task's loss, summed over the endpoints that predict it."""
         endpoints = [outputs.final, *outputs.auxiliary.values()]
         return {
-            name: sum(
-                (self.tasks[name].loss(e[name], batch[name]) for e in endpoints if name in e),
-                start=torch.zeros(()),
-            )
+            name: torch.stack(
+                [self.tasks[name].loss(e[name], batch[name]) for e in endpoints if name in e]
+            ).sum()
             for name in active
         }
 
-    def _describe(self, losses: dict[str, Tensor]) -> Step:
+    def _describe(self, active: list[str]) -> Step:
         names = list(self.tasks)
         return Step(
             index=self.step,
             epoch=self.step // steps_per_epoch(self.dataset, self.recipe),
-            active=torch.tensor([names.index(name) for name in losses]),
-            losses=torch.stack([loss.detach() for loss in losses.values()]),
+            active=torch.tensor([names.index(name) for name in active]),
+            losses=torch.zeros(len(active)),
             generator=generator(self.cell.seed, "balancer", self.step),
         )
 

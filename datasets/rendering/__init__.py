@@ -4,6 +4,7 @@
 """
 
 from .compose import compose
+from .paint import paint
 from .render import Rendered, render
 
-__all__ = ["Rendered", "compose", "render"]
+__all__ = ["Rendered", "compose", "paint", "render"]
