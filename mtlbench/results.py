@@ -42,10 +42,12 @@ class Picture:
     path: Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
     """One grid's results. A row is a line of the table: dataset x backbone x method x balancer x tuning x
     recipe.
+
+    Compared and hashed by identity, so that what is made of it can be kept with it.
 
     Attributes:
         grid: name of the grid.

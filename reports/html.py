@@ -17,11 +17,10 @@ from mtlbench.results import Results
 from mtlbench.table import Column, tabulate
 
 from .figures import charts
-from .figures.chart import Chart, png
+from .figures.chart import DPI, Chart
 from .figures.gallery import SAMPLES, Sample, prepare
 from .gain import EXPLANATION, HEADING, gain
 
-_DPI = 150
 _LARGEST = 480  # pixels of a gallery picture's longer side
 
 _PROVENANCE = {
@@ -84,10 +83,9 @@ def _figures(results: Results) -> list[Shown]:
 
 
 def _shown(chart: Chart) -> Shown:
-    content = png(chart, _DPI)
-    with Image.open(BytesIO(content)) as image:
-        inches = round(image.width / _DPI, 2)
-    return Shown(chart.name, chart.title, chart.caption, _data_uri(content), inches)
+    with Image.open(BytesIO(chart.png)) as image:
+        inches = round(image.width / DPI, 2)
+    return Shown(chart.name, chart.title, chart.caption, _data_uri(chart.png), inches)
 
 
 def _inlined(sample: Sample) -> dict[str, object]:

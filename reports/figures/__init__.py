@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from mtlbench.results import Results
@@ -14,9 +15,13 @@ __all__ = ["Chart", "charts", "figures", "save"]
 _MODULES = (delta_m, cost, losses, weights, cosines, gallery)
 
 
-def charts(results: Results) -> list[Chart]:
-    """The figures that the results have data for, not yet drawn."""
-    return [chart for module in _MODULES for chart in module.charts(results)]
+@lru_cache(maxsize=1)
+def charts(results: Results) -> tuple[Chart, ...]:
+    """The figures that the results have data for, drawn when first needed.
+
+    The last results' are kept, so that all reports of one grid share each drawing.
+    """
+    return tuple(chart for module in _MODULES for chart in module.charts(results))
 
 
 def figures(results: Results, folder: Path) -> list[Path]:

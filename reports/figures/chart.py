@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 
@@ -16,10 +18,13 @@ DPI = 200
 # Files must not differ from run to run.
 _METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
 
+# It tells of every table of every font that it makes smaller for a PDF file.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Chart:
-    """One figure.
+    """One figure, which is drawn when it is first needed, and then kept.
 
     Attributes:
         name: of its files.
@@ -33,21 +38,36 @@ class Chart:
     caption: str
     draw: Callable[[], Figure]
 
+    @cached_property
+    def png(self) -> bytes:
+        """The content of a PNG file."""
+        return self._content("png")
+
+    @cached_property
+    def pdf(self) -> bytes:
+        """The content of a PDF file."""
+        return self._content("pdf")
+
+    @cached_property
+    def _figure(self) -> Figure:
+        """With everything in its place: arranging takes as long as drawing, so it is done once."""
+        figure = self.draw()
+        if figure.get_layout_engine() is not None:
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+        return figure
+
+    def _content(self, suffix: str) -> bytes:
+        buffer = BytesIO()
+        with mpl.rc_context(RC):
+            self._figure.savefig(buffer, format=suffix, dpi=DPI, metadata=_METADATA[suffix])
+        return buffer.getvalue()
+
 
 def save(chart: Chart, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Draw once, write a file for each format, and return their paths."""
+    """Write a file for each format, and return their paths."""
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{chart.name}.{suffix}" for suffix in formats]
-    with mpl.rc_context(RC):
-        figure = chart.draw()
-        for path, suffix in zip(paths, formats, strict=True):
-            figure.savefig(path, dpi=DPI, metadata=_METADATA[suffix])
+    for path, suffix in zip(paths, formats, strict=True):
+        path.write_bytes(getattr(chart, suffix))
     return paths
-
-
-def png(chart: Chart, dpi: int = DPI) -> bytes:
-    """The figure as the content of a PNG file."""
-    buffer = BytesIO()
-    with mpl.rc_context(RC):
-        chart.draw().savefig(buffer, format="png", dpi=dpi, metadata=_METADATA["png"])
-    return buffer.getvalue()

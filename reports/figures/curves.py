@@ -17,6 +17,7 @@ from mtlbench.table import tabulate
 from .style import PAGE, legend, line_style, short
 
 BINS = 40
+_LEGEND_LINES = 9  # that fit into a panel
 
 
 @dataclass(frozen=True)
@@ -52,25 +53,29 @@ def prepare(results: Results, value: str) -> Panels:
 
 
 def draw(panels: Panels, ylabel: str) -> Figure:
-    """Up to four panels a line, one legend."""
-    columns = min(4, len(panels))
+    """Up to four panels a line; the legend stands where the last line lacks a panel, else under all."""
+    columns = 3 if len(panels) in (5, 6) else min(4, len(panels))
     lines = -(-len(panels) // columns)
     names = {curve.place: curve.name for curves in panels.values() for curve in curves}
     width = PAGE if columns > 2 else PAGE * 0.7
     key = legend(
         [Line2D([], [], label=short(names[place], 34), **line_style(place)) for place in sorted(names)], width
     )
-    figure = Figure(figsize=(width, 1.75 * lines + 0.2 + key.height), layout="constrained")
+    inside = lines > 1 and len(panels) < lines * columns and len(names) <= _LEGEND_LINES
+    figure = Figure(figsize=(width, 1.75 * lines + 0.2 + (0 if inside else key.height)), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False)
     for panel, (task, curves) in zip(axes.flat, panels.items(), strict=False):
         _panel(panel, task, curves)
     for panel in axes.flat[len(panels) :]:
-        panel.remove()
+        panel.set_axis_off()
     for panel in axes[:, 0]:
         panel.set_ylabel(ylabel)
     for panel in axes.flat[: len(panels)][-columns:]:
         panel.set_xlabel("step")
-    key.draw(figure)
+    if inside:
+        axes.flat[len(panels)].legend(handles=key.handles, loc="center left", handlelength=2.2)
+    else:
+        key.draw(figure)
     return figure
 
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import matplotlib.image as mpimg
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
 from mtlbench.results import Results
 from mtlbench.table import tabulate
 
-from .chart import Chart
+from .chart import DPI, Chart
 from .style import GREY, PAGE, short
 
 SAMPLES = 4
+_HEADING = 0.2  # inches above the pictures
+_GAP = 0.015  # inches around a picture
 
 
 @dataclass(frozen=True)
@@ -70,39 +70,56 @@ def prepare(results: Results) -> list[Sample]:
 
 
 def draw(sample: Sample) -> Figure:
-    """Names and the input in the first column, then a column a task."""
-    first = mpimg.imread(next(iter(sample.lines[0][1].values())))
+    """Names and the input in the first column, then a column a task.
+
+    All pictures are pasted into one image, whose axes' unit is an inch: axes for each would take seconds.
+    """
     columns = len(sample.tasks) + 1
     width = PAGE if columns > 3 else PAGE * 0.3 * columns
-    cell = width / columns
-    height = (cell * first.shape[0] / first.shape[1] + 0.03) * len(sample.lines) + 0.25
-    figure = Figure(
-        figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
-    )
-    axes = figure.subplots(len(sample.lines), columns, squeeze=False)
-    for i, (line, (name, files)) in enumerate(zip(axes, sample.lines, strict=True)):
-        _name(line[0], name, sample.image if i == 0 else None)
-        for panel, task in zip(line[1:], sample.tasks, strict=True):
-            _show(panel, files.get(task))
-            if i == 0:
-                panel.set_title(task)
+    cell = _Cell(width / columns, width / columns * _aspect(sample))
+    height = cell.height * len(sample.lines)
+    figure = Figure(figsize=(width, height + _HEADING))
+    axes = figure.add_axes((0, 0, 1, 1))
+    canvas = Image.new("RGB", (round(width * DPI), round(height * DPI)), "white")
+    for line, (name, files) in enumerate(sample.lines):
+        shown: list[Path | None] = [files.get(task) for task in sample.tasks]
+        if line == 0 and sample.image is not None:
+            shown = [sample.image, *shown]
+        else:
+            text = short(name, 22, lines=4)
+            axes.text(cell.width - 0.06, (line + 0.5) * cell.height, text, ha="right", va="center")
+        for column, path in enumerate(shown, start=columns - len(shown)):
+            if path is None:
+                place = ((column + 0.5) * cell.width, (line + 0.5) * cell.height)
+                axes.text(*place, "no prediction", ha="center", va="center", color=GREY)
+            else:
+                cell.paste(canvas, path, line, column)
+    titles = ["input | ground truth" if sample.image is not None else "", *sample.tasks]
+    for column, title in enumerate(titles):
+        axes.text((column + 0.5) * cell.width, -0.06, title, ha="center", va="baseline", fontsize=8)
+    axes.imshow(canvas, extent=(0, width, height, 0), aspect="auto", interpolation="nearest", zorder=0)
+    axes.set(xlim=(0, width), ylim=(height, -_HEADING))
+    axes.set_axis_off()
     return figure
 
 
-def _name(axes: Axes, name: str, image: Path | None) -> None:
-    """The input's picture in the first line, a row's name in the others."""
-    if image is not None:
-        _show(axes, image)
-        axes.set_title("input | ground truth")
-        return
-    axes.set_axis_off()
-    axes.text(0.96, 0.5, short(name, 22, lines=4), ha="right", va="center", transform=axes.transAxes)
+@dataclass(frozen=True)
+class _Cell:
+    """The room of a picture, in inches."""
+
+    width: float
+    height: float
+
+    def paste(self, canvas: Image.Image, path: Path, line: int, column: int) -> None:
+        """Put a picture where it belongs, with a gap around it."""
+        left, top = (column * self.width + _GAP) * DPI, (line * self.height + _GAP) * DPI
+        size = round((self.width - 2 * _GAP) * DPI), round((self.height - 2 * _GAP) * DPI)
+        with Image.open(path) as picture:
+            resized = picture.convert("RGB").resize(size, Image.Resampling.HAMMING)
+        canvas.paste(resized, (round(left), round(top)))
 
 
-def _show(axes: Axes, path: Path | None) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    if path is None:
-        axes.text(0.5, 0.5, "no prediction", ha="center", va="center", color=GREY, transform=axes.transAxes)
-        return
-    axes.imshow(mpimg.imread(path))
+def _aspect(sample: Sample) -> float:
+    """Height over width of the first picture; a sample's pictures have the same."""
+    with Image.open(next(iter(sample.lines[0][1].values()))) as picture:
+        return picture.height / picture.width

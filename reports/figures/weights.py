@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from matplotlib.figure import Figure
@@ -13,15 +14,23 @@ from .chart import Chart
 
 _CAPTION = (
     f"Weight of each task's loss or gradient, averaged over {curves.BINS} stretches of training; lines are "
-    "means over seeds, shading reaches from the lowest to the highest seed. Rows whose balancer has no "
-    "weights are left out."
+    "means over seeds, shading reaches from the lowest to the highest seed. Rows whose weights never "
+    "change are left out."
 )
 
 
 def charts(results: Results) -> list[Chart]:
-    """One chart, if any balancer has weights."""
-    panels = curves.prepare(results, "weight")
+    """One chart, if the weights of any row change."""
+    panels = prepare(results)
     return [Chart("weights", "Task weights", _CAPTION, partial(draw, panels))] if panels else []
+
+
+def prepare(results: Results) -> curves.Panels:
+    """Flat lines lie on each other and say what the balancer's name says: they are left out."""
+    losses = results.losses
+    values = losses.groupby(["row", "seed", "task"])["weight"].nunique()
+    changing = values[values > 1].index.unique("row")
+    return curves.prepare(replace(results, losses=losses[losses["row"].isin(changing)]), "weight")
 
 
 def draw(panels: curves.Panels) -> Figure:

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from mtlbench.reports.figures import charts, cosines, cost, curves, delta_m, figures, gallery
+from mtlbench.reports.figures import charts, cosines, cost, curves, delta_m, figures, gallery, weights
 from mtlbench.reports.figures.style import short
+from mtlbench.reports.html import html
+from mtlbench.reports.markdown import markdown
 from PIL import Image
 from results_factory import UGLY, make_results, without_seeds
 
-from mtlbench.results import Results
 from mtlbench.table import tabulate
 
 ALL = ["delta_m", "cost", "losses", "weights", "cosines", "gallery_1", "gallery_2"]
@@ -46,7 +47,7 @@ def test_every_figure_is_written_as_png_and_pdf(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        ({"candidates": 1, "seeds": 1, "tasks": 1}, ["delta_m", "cost", "losses", "weights"]),
+        ({"candidates": 1, "seeds": 1, "tasks": 1}, ["delta_m", "cost", "losses"]),
         ({"baseline": False, "cosines": False, "seeds": 2}, ["losses", "weights"]),
         ({"labels": (*LONG, UGLY), "seeds": 2}, ["delta_m", "cost", "losses", "weights", "cosines"]),
     ],
@@ -75,7 +76,7 @@ def test_nan_everywhere_is_survived(tmp_path: Path) -> None:
     }
     check_files(figures(replace(results, **spoilt), tmp_path))
     nothing = {name: frame.iloc[:0] for name, frame in spoilt.items()}
-    assert charts(replace(results, **nothing)) == []
+    assert charts(replace(results, **nothing)) == ()
 
 
 def test_bars_carry_the_tables_numbers() -> None:
@@ -115,9 +116,31 @@ def test_curves_are_means_over_seeds() -> None:
     assert (curve.mean <= curve.high).all()
 
 
-def test_rows_without_weights_are_left_out_of_the_weights() -> None:
-    panels = curves.prepare(make_results(candidates=3), "weight")
+def test_rows_whose_weights_never_change_are_left_out_of_the_weights() -> None:
+    results = make_results(candidates=3)
+    panels = curves.prepare(results, "weight")
     assert [curve.name for curve in panels["edge"]] == ["DeGMix · equal", "DeGMix · uncertainty"]
+    panels = weights.prepare(results)
+    assert [curve.name for curve in panels["edge"]] == ["DeGMix · uncertainty"]
+
+
+def test_legend_stands_where_a_panel_is_free() -> None:
+    panels = curves.prepare(make_results(candidates=3), "loss")
+    five = dict.fromkeys("abcde", panels["depth"])
+    assert not curves.draw(five, "loss").legends
+    assert curves.draw(panels, "loss").legends
+
+
+def test_a_chart_is_drawn_once_for_all_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    draw = delta_m.draw
+    monkeypatch.setattr(delta_m, "draw", lambda bars: drawn.append("delta_m") or draw(bars))
+    results = make_results(candidates=2, seeds=1, tasks=1)
+    for report in (figures, markdown, html):
+        report(results, tmp_path)
+    assert drawn == ["delta_m"]
+    figures(make_results(candidates=2, seeds=1, tasks=1), tmp_path)
+    assert len(drawn) == 2
 
 
 def test_heat_maps_hold_the_mean_cosines() -> None:
@@ -146,10 +169,11 @@ def test_gallery_lists_ground_truth_then_rows(tmp_path: Path) -> None:
 
 
 def test_files_are_the_same_each_time(tmp_path: Path) -> None:
-    results: Results = make_results(candidates=2, seeds=1, tasks=1)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    first, second = (figures(results, tmp_path / name) for name in ("a", "b"))
+    first, second = (
+        figures(make_results(candidates=2, seeds=1, tasks=1), tmp_path / name) for name in ("a", "b")
+    )
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
 
 
