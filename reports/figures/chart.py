@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +16,6 @@ from .style import RC
 DPI = 200
 # Files must not differ from run to run.
 _METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
-
-# It tells of every table of every font that it makes smaller for a PDF file.
-logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, eq=False)
