@@ -8,6 +8,15 @@ def test_my_net(check):
 check(MyNet, depth=2)
 """
 
+from mtlbench.testing.balancers import BALANCER_CHECKS, balancer_tasks, check_balancer
 from mtlbench.testing.methods import METHOD_CHECKS, TinyBackbone, check_method, tiny_tasks
 
-__all__ = ["METHOD_CHECKS", "TinyBackbone", "check_method", "tiny_tasks"]
+__all__ = [
+    "BALANCER_CHECKS",
+    "METHOD_CHECKS",
+    "TinyBackbone",
+    "balancer_tasks",
+    "check_balancer",
+    "check_method",
+    "tiny_tasks",
+]

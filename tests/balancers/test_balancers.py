@@ -1,0 +1,182 @@
+"""Every built-in balancer passes the conformance suite, and broken ones do not."""
+
+from typing import Any
+
+import pytest
+import torch
+from mtlbench.balancers.dwa import DWA
+from mtlbench.balancers.equal import Equal
+from mtlbench.balancers.fixed import Fixed
+from mtlbench.balancers.pcgrad import PCGrad
+from mtlbench.balancers.uncertainty import Uncertainty
+from torch import Tensor
+
+from mtlbench.balancing import Aggregation, Balancer, Scalarization, Step, Weighting
+from mtlbench.errors import MtlbenchError
+from mtlbench.registry import registry
+from mtlbench.testing import BALANCER_CHECKS, balancer_tasks, check_balancer
+from mtlbench.testing.balancers import (
+    check_active_tasks,
+    check_description,
+    check_determinism,
+    check_finite,
+    check_inputs_unchanged,
+    check_kind,
+    check_single_task,
+    check_state,
+)
+
+BALANCERS = [
+    pytest.param(Equal, {}, id="equal"),
+    pytest.param(Fixed, {}, id="fixed"),
+    pytest.param(Fixed, {"weights": {"semseg": 2.5}}, id="fixed-weights"),
+    pytest.param(Uncertainty, {}, id="uncertainty"),
+    pytest.param(Uncertainty, {"init": -0.5, "lr": 0.1}, id="uncertainty-options"),
+    pytest.param(DWA, {}, id="dwa"),
+    pytest.param(DWA, {"temperature": 0.5}, id="dwa-temperature"),
+    pytest.param(PCGrad, {}, id="pcgrad"),
+]
+
+
+@pytest.mark.parametrize("check", BALANCER_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("balancer", "options"), BALANCERS)
+def test_conformance(balancer: Any, options: dict[str, Any], check: Any) -> None:
+    check(balancer, **options)
+
+
+def test_every_built_in_balancer_is_in_the_suite() -> None:
+    tested = {parameter.values[0] for parameter in BALANCERS}
+    built_in = [p for p in registry.plugins("balancer") if str(p.target).startswith("mtlbench.balancers.")]
+    assert {plugin.load() for plugin in built_in} == tested
+
+
+class Summed(Aggregation):
+    """The sum of rows."""
+
+    def combine(self, rows: Tensor, step: Step) -> Tensor:
+        return rows.sum(0)
+
+
+def test_a_sound_aggregation_passes() -> None:
+    check_balancer(Summed)
+
+
+class Inverse(Weighting):
+    """Divides by norms that may be zero."""
+
+    def weights(self, gramian: Tensor, step: Step) -> Tensor:
+        return 1 / gramian.diagonal().sqrt()
+
+
+class Opposed(Weighting):
+    """Climbs."""
+
+    def weights(self, gramian: Tensor, step: Step) -> Tensor:
+        return -torch.ones(len(gramian), dtype=torch.float64)
+
+
+class Deaf(Scalarization):
+    """Has five weights, whichever tasks take part."""
+
+    def total(self, losses: Tensor, step: Step) -> Tensor:
+        return (torch.ones(5) * losses).sum()
+
+
+class Careless(Weighting):
+    """Scales the Gramian in place."""
+
+    def weights(self, gramian: Tensor, step: Step) -> Tensor:
+        return gramian.div_(gramian.diagonal().max().clamp(min=1e-12)).diagonal().clone()
+
+
+class Forgetful(Scalarization):
+    """Keeps a running loss per task outside the state."""
+
+    def __init__(self, tasks: Any) -> None:
+        super().__init__(tasks)
+        self.mean = torch.ones(len(tasks))
+
+    def total(self, losses: Tensor, step: Step) -> Tensor:
+        return (losses / self.mean[step.active]).sum()
+
+    def observe(self, step: Step) -> None:
+        self.mean[step.active] = 0.5 * self.mean[step.active] + 0.5 * step.losses
+
+
+class Unnamed(Forgetful):
+    """Keeps it in the state, but not under the tasks' names."""
+
+    def __init__(self, tasks: Any) -> None:
+        super().__init__(tasks)
+        del self.mean
+        self.register_buffer("mean", torch.arange(1.0, 1 + len(tasks)))
+
+    def load_state_by_task(self, state: dict[str, Any]) -> None:
+        self.load_state_dict({"mean": state["mean"].flip(0)})
+
+
+class Rolling(Weighting):
+    """Draws from the global generator."""
+
+    def weights(self, gramian: Tensor, step: Step) -> Tensor:
+        return torch.rand(len(gramian), dtype=torch.float64)
+
+
+class Flat(Weighting):
+    """Weights in single precision."""
+
+    def weights(self, gramian: Tensor, step: Step) -> Tensor:
+        return torch.ones(len(gramian))
+
+
+class Unwritable(Summed):
+    """Has an option that no file can hold."""
+
+    def __init__(self, tasks: Any, *, start: Any = frozenset()) -> None:
+        super().__init__(tasks)
+
+
+class Silent(Summed):
+    __doc__ = None
+
+
+@pytest.mark.parametrize(
+    ("balancer", "check", "message"),
+    [
+        (Balancer, check_kind, "a Scalarization, a Weighting or an Aggregation"),
+        (Inverse, check_finite, "1 tasks, zero row"),
+        (Flat, check_finite, "float64"),
+        (Opposed, check_single_task, "must be descended"),
+        (Careless, check_inputs_unchanged, "changed in place"),
+        (Forgetful, check_state, "the next output differs"),
+        (Unnamed, check_state, "is it in `per_task`"),
+        (Rolling, check_determinism, "draw from `step.generator`"),
+        (Unwritable, check_description, "can't be written to a grid file"),
+        (Silent, check_description, "a docstring is required"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_suite_notices(balancer: Any, check: Any, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check(balancer)
+    with pytest.raises(AssertionError):
+        check_balancer(balancer)
+
+
+def test_the_suite_notices_weights_of_absent_tasks() -> None:
+    with pytest.raises(RuntimeError, match="must match the size"):
+        check_active_tasks(Deaf)
+
+
+@pytest.mark.parametrize(
+    ("balancer", "options", "message"),
+    [
+        (Fixed, {"weights": {"semsg": 1.0}}, "did you mean `semseg`"),
+        (Fixed, {"weights": {"depth": 0.0}}, "must be > 0, got 0.0 for depth"),
+        (Uncertainty, {"lr": 0.0}, "`lr` of balancer `uncertainty` must be > 0"),
+        (DWA, {"temperature": 0.0}, "`temperature` of balancer `dwa` must be > 0"),
+    ],
+)
+def test_wrong_options_are_named(balancer: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MtlbenchError, match=message):
+        balancer(balancer_tasks(), **options)
