@@ -116,6 +116,13 @@ class Rooms(Dataset):
                 cache.discard(store.folder)
             store.make()
 
+    @classmethod
+    def make(cls, **options: Any) -> None:
+        """Write rooms in their own form or in another data set's layout, see `layouts.make_rooms`."""
+        from .layouts import make_rooms  # which needs this class
+
+        make_rooms(**options)
+
     def __len__(self) -> int:
         return len(self._arrays["image"])
 

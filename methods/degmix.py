@@ -104,7 +104,7 @@ class DeGMix(Method):
         super().__init__(backbone, tasks)
         _check_options(variant, dim=dim, depth=depth, heads=heads)
         self.variant = variant
-        self.published_keys = (*EMBEDDINGS[variant], *RULES)  # type: ignore[misc]  # linear1's part varies
+        self.published_keys = (*EMBEDDINGS[variant], *RULES)  # what becomes of linear1 varies
         channels = sum(backbone.channels)
         self.embed = PixelEmbed(channels, dim) if variant == "table1" else PatchEmbed(channels, dim)
         if variant == "published":

@@ -131,7 +131,7 @@ class _Run:
             accelerator="cuda" if gpu else "cpu",
             devices=execution.devices,
             strategy="ddp" if execution.devices > 1 else "auto",
-            precision={"fp32": "32-true", "bf16": "bf16-mixed"}[recipe.precision],
+            precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
         )
         if execution.devices > 1:
             fabric.launch()

@@ -54,17 +54,23 @@ _console = Console(width=None if sys.stdout.isatty() else 150)
 
 
 def main() -> None:
-    """Entry point: user mistakes become one message on stderr and exit code 2."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
-    )
+    """Entry point."""
+    sys.exit(run_from_arguments())
+
+
+def run_from_arguments() -> int:
+    """Carry out `sys.argv`; a user's mistake becomes one message on stderr and exit code 2."""
+    _log_to_stderr()
     try:
         app()
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else EXIT_WRONG_INPUT
     except MtlbenchError as error:
         Console(stderr=True).print(
             f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False
         )
-        sys.exit(EXIT_WRONG_INPUT)
+        return EXIT_WRONG_INPUT
+    return 0
 
 
 def _log_to_stderr() -> None:
@@ -163,6 +169,35 @@ def reindex(runs: RunsArgument = Path("runs"), store: StoreOption = None) -> Non
     from mtlbench import commands
 
     _console.print(f"{commands.runs_at(runs, store).reindex()} cells indexed")
+
+
+@data.command("make")
+def make_data(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set that can be made: rooms.")],
+    root: Annotated[str, typer.Option(help="Folder to write to.")] = "data/rooms",
+    layout: Annotated[str | None, typer.Option(help="Write it as another data set's files: nyud.")] = None,
+    train: Annotated[int, typer.Option(help="Training images.")] = 1000,
+    val: Annotated[int, typer.Option(help="Validation images.")] = 200,
+    size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH. Default: 96x128, or the layout's own.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the scenes.")] = 0,
+) -> None:
+    """Make synthetic data, in its own form or in the exact layout of another data set."""
+    dataset = registry.load("dataset", name)
+    dataset.make(root=root, layout=layout, train=train, val=val, size=size, seed=seed)
+    _console.print(f"{train} training and {val} validation images of {escape(name)} in {escape(root)}")
+
+
+@data.command("check")
+def check_data(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set.")],
+    root: Annotated[str, typer.Argument(metavar="ROOT", help="Its folder.")],
+) -> None:
+    """Read every sample of a data set; exit code 1 when a file is missing or damaged."""
+    from mtlbench import commands
+
+    raise typer.Exit(commands.check_data(name, root, _console))
 
 
 @app.command("run-cell", hidden=True)

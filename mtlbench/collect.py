@@ -100,10 +100,9 @@ def _delta_m(rows: list[dict[str, Any]], scores: pd.DataFrame, tasks: tuple[Task
     """Per seed, against the same seed of the row's baseline; only where both have every task."""
     directions = {task.name: task.higher_is_better for task in tasks}
     primary = scores[scores["primary"]]
-    by_row = {
-        (int(row), int(seed)): dict(zip(group["task"], group["value"], strict=True))
-        for (row, seed), group in primary.groupby(["row", "seed"])
-    }
+    by_row: dict[tuple[int, int], dict[str, float]] = {}
+    for row, seed, task, value in primary[["row", "seed", "task", "value"]].itertuples(index=False):
+        by_row.setdefault((row, seed), {})[task] = value
     lines = []
     for row, seed, _ in _each(rows):
         baseline = _baseline_of(row, rows)

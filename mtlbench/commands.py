@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -18,10 +21,11 @@ from mtlbench.cell import read_job
 from mtlbench.collect import collect
 from mtlbench.config import Grid, load_grid
 from mtlbench.driver import Progress, run_cells
-from mtlbench.errors import MtlbenchError
+from mtlbench.errors import DataError, MtlbenchError
 from mtlbench.executors.local import LocalExecutor
+from mtlbench.folder import write_atomically
 from mtlbench.live import LiveView
-from mtlbench.plan import Plan, Row, expand
+from mtlbench.plan import Plan, Row, costly_first, expand
 from mtlbench.registry import Plugin, registry
 from mtlbench.results import Results
 from mtlbench.spec import Cell, Execution
@@ -48,12 +52,12 @@ def run(
     """Plan, run what is not done, write the report and print its table; returns the exit code."""
     grid, plan = _read(grid_path, overrides, plugins)
     preflight.prepare_data(plan.cells)
-    preflight.check_cells(plan.cells)
     statuses = inspect_plan(plan, runs)
+    preflight.check_cells([status.cell for status in statuses if status.state == "new"])
     runs.save_grid(grid.name, [row.record() for row in plan.rows])
     console.print(f"{escape(grid.name)}: {len(plan.cells)} cells: {_counts(plan, statuses)}")
     _explain(statuses, ("failed", "stale"), console)
-    cells = [status.cell for status in statuses if _runs_now(status, runs)]
+    cells = costly_first([status.cell for status in statuses if _runs_now(status, runs)], registry)
     ask = len(cells) > MANY_CELLS and not yes and console.is_terminal
     if ask and not Confirm.ask(f"Run {len(cells)} cells?", console=console):
         return EXIT_DONE
@@ -70,8 +74,8 @@ def plan(
     """Print every cell of a grid with its state."""
     grid, planned = _read(grid_path, overrides, plugins)
     preflight.prepare_data(planned.cells)
-    preflight.check_cells(planned.cells)
     statuses = inspect_plan(planned, runs)
+    preflight.check_cells([status.cell for status in statuses if status.state == "new"])
     table = Table("cell", "state", "", box=None)
     for status in statuses:
         table.add_row(escape(status.cell.id), status.state, escape(status.reason))
@@ -90,7 +94,7 @@ def rerun(runs: Runs, console: Console, *, failed: bool, stale: bool, jobs: int 
     if not failed and not stale:
         raise MtlbenchError("say which cells to run again: --failed, --stale or both")
     chosen: list[Cell] = []
-    execution, plugins = Execution(), ()
+    execution = Execution()
     for cell_id in sorted(runs.cells()):
         folder = runs.folder(cell_id)
         if not folder.job.exists():
@@ -106,9 +110,9 @@ def rerun(runs: Runs, console: Console, *, failed: bool, stale: bool, jobs: int 
         else:
             continue
         chosen.append(job.cell)
-        execution, plugins = job.execution.model_copy(update={"threads": None}), registry.files
+        execution = job.execution.model_copy(update={"threads": None})
     console.print(f"{len(chosen)} cells to run again")
-    progress = _execute(chosen, runs, execution, plugins, jobs, console)
+    progress = _execute(chosen, runs, execution, registry.files, jobs, console)
     ids = {cell.id for cell in chosen}
     for name, rows in runs.grids().items():
         if ids & {cell for row in rows for found in row["cells"].values() for cell in found}:
@@ -145,21 +149,67 @@ def report(runs: Runs, console: Console, *, grid: str | None) -> int:
     return EXIT_DONE
 
 
-def write_reports(grid: str, runs: Runs, console: Console) -> None:
-    """Every registered report of one grid; prints the table and where the files are."""
+def check_data(name: str, root: str, console: Console) -> int:
+    """Read all samples of both splits; print what is there, and every file that is damaged."""
+    dataset = registry.load("dataset", name)
+    damaged = 0
+    try:
+        dataset.prepare(root=root)
+        for split in ("train", "val"):
+            samples = dataset(split, tuple(dataset.tasks), root=root)
+            for index in range(len(samples)):
+                try:
+                    samples[index]
+                except DataError as error:
+                    damaged += 1
+                    console.print(f"[red]damaged[/] {escape(str(error))}", soft_wrap=True)
+            size = "x".join(map(str, samples.size))
+            console.print(f"{split}: {len(samples)} images of {size}, checksum {samples.fingerprint()}")
+    except DataError as error:
+        console.print(f"[red]damaged[/] {escape(str(error))}", soft_wrap=True)
+        damaged += 1
+    return EXIT_SOME_FAILED if damaged else EXIT_DONE
+
+
+def write_reports(grid: str, runs: Runs, console: Console, *, again: bool = True) -> None:
+    """Every registered report of one grid; prints the table and where the files are.
+
+    Args:
+        again: write them even where nothing has changed since they were written.
+    """
     results = collect(runs, grid)
     folder = runs.reports(grid)
     folder.mkdir(parents=True, exist_ok=True)
-    written = [path for plugin in registry.plugins("report") for path in _write(plugin, results, folder)]
+    record, state = folder / ".written.json", _report_state(results)
+    written = _files_written(record, state)
+    if again or written is None:
+        written = [path for plugin in registry.plugins("report") for path in _write(plugin, results, folder)]
+        names = [str(path.relative_to(folder)) for path in written]
+        write_atomically(record, json.dumps({"state": state, "files": names}))
     print_table(results, console)
     console.print(f"Report of {escape(grid)}:")
     for path in written:
         if path.suffix in (".html", ".md", ".tex", ".csv"):
             console.print(f"  {escape(str(path))}", soft_wrap=True)
-    figures = sorted({path.parent for path in written if path.suffix in (".png", ".pdf")})
-    for place in figures:
-        count = len([path for path in written if path.parent == place and path.suffix == ".png"])
-        console.print(f"  {escape(str(place))}/ ({count} figures, PNG and PDF)", soft_wrap=True)
+    for place in sorted({path.parent for path in written if path.suffix == ".png"}):
+        count = len({path for path in written if path.parent == place and path.suffix == ".png"})
+        console.print(f"  {escape(str(place))}/ ({count} figures)", soft_wrap=True)
+
+
+def _report_state(results: Results) -> str:
+    """A checksum of all numbers that reports show."""
+    frames = (results.rows, results.scores, results.delta_m, results.costs, results.failures)
+    content = "".join(frame.to_csv() for frame in frames) + str(results.captions)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _files_written(record: Path, state: str) -> list[Path] | None:
+    """The files of the last report, if it showed the same numbers and all are still there."""
+    if not record.exists():
+        return None
+    content = json.loads(record.read_text(encoding="utf-8"))
+    files = [record.parent / name for name in content["files"]]
+    return files if content["state"] == state and all(file.exists() for file in files) else None
 
 
 def _write(plugin: Plugin, results: Results, folder: Path) -> list[Path]:
@@ -201,8 +251,7 @@ def _execute(
     jobs: int | None,
     console: Console,
 ) -> Progress:
-    executor = LocalExecutor(jobs=jobs)
-    with LiveView(cells, runs, console) as live:
+    with closing(LocalExecutor(jobs=jobs)) as executor, LiveView(cells, runs, console) as live:
         return run_cells(cells, executor, runs, execution, plugins, live.update)
 
 
@@ -212,7 +261,7 @@ def _conclude(
     if progress.interrupted:
         console.print(f"Stopped. Nothing is lost; go on with the same command: {escape(command)}")
         return EXIT_INTERRUPTED
-    write_reports(grid, runs, console)
+    write_reports(grid, runs, console, again=False)
     failed = [cell for cell in cells if runs.folder(cell).state() == "failed"]
     if failed:
         console.print(

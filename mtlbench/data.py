@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from mtlbench.errors import MtlbenchError
 from mtlbench.tasks import Tasks
 
 Split = Literal["train", "val"]
@@ -52,6 +53,17 @@ class Dataset(TorchDataset[Sample]):
         Raises:
             DataError: files are missing; the message names the path and what was expected there.
         """
+
+    @classmethod
+    def make(cls, **options: Any) -> None:
+        """Write the data set, where it is one that can be made: `mtlbench data make`.
+
+        Raises:
+            MtlbenchError: this one can't.
+        """
+        raise MtlbenchError(
+            f"{cls.__name__} can't be made here: its files have to be downloaded (docs/datasets.md)"
+        )
 
     def __len__(self) -> int:
         raise NotImplementedError

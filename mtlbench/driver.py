@@ -64,9 +64,9 @@ def run_cells(
         if stop.received:
             progress.interrupted = True
             executor.cancel()
-            unfinished = [cell for cell, state in progress.states.items() if state in ("waiting", "running")]
-            for cell in unfinished:
-                progress.states[cell] = "done" if runs.folder(cell).result() else "interrupted"
+            unfinished = [name for name, state in progress.states.items() if state in ("waiting", "running")]
+            for name in unfinished:
+                progress.states[name] = "done" if runs.folder(name).result() else "interrupted"
             runs.index(unfinished)
     on_change(progress)
     return progress

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mtlbench.balancing import Aggregation, Balancer, Scalarization, Step, Weighting
 from mtlbench.graph import reached_parameters
+from mtlbench.ranks import mean_over_ranks
 from mtlbench.tasks import Tasks
 
 
@@ -57,7 +58,7 @@ class Engine:
     def accumulate(self, losses: Mapping[str, Tensor], step: Step, share: float) -> None:
         """Take in one micro-batch, which makes up `share` of the batch: a scalar loss per active task."""
         active = [losses[name] for name in self.names if name in losses]
-        values = self._mean_over_ranks(torch.stack([loss.detach().float() for loss in active]))
+        values = mean_over_ranks(self.fabric, torch.stack([loss.detach().float() for loss in active]))
         self._losses.append(values * share)
         if isinstance(self.balancer, Scalarization):
             self._descend_scalar(active, replace(step, losses=values), share)
@@ -118,9 +119,6 @@ class Engine:
         rows.write(combined)
         return gramian
 
-    def _mean_over_ranks(self, values: Tensor) -> Tensor:
-        return values if self.fabric.world_size == 1 else self.fabric.all_reduce(values, reduce_op="mean")
-
 
 class _Rows:
     """Task gradients: one row each over the shared parameters, and each task's own parameters aside.
@@ -159,9 +157,10 @@ class _Rows:
         """The mean over ranks, of rows and of each task's own gradients."""
         if fabric.world_size == 1:
             return
-        self.matrix.copy_(fabric.all_reduce(self.matrix, reduce_op="mean"))
+        self.matrix.copy_(mean_over_ranks(fabric, self.matrix))
         for parameter in (p for own in self.own for p in own):
-            parameter.grad = fabric.all_reduce(parameter.grad, reduce_op="mean")
+            assert parameter.grad is not None
+            parameter.grad = mean_over_ranks(fabric, parameter.grad)
 
     def gramian(self) -> Tensor:
         """(T, T) float64 on the CPU."""

@@ -37,7 +37,7 @@ class Method(nn.Module):
     one_task: ClassVar[bool] = False
     """True: one network per task; a grid row of it becomes one cell per task."""
 
-    published_keys: ClassVar[tuple[Rule, ...]] = ()
+    published_keys: tuple[Rule, ...] = ()
     """How the state-dict keys of the published code become ours (`mtlbench.published`)."""
 
     def __init__(self, backbone: Backbone, tasks: Tasks) -> None:

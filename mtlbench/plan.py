@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from itertools import product
 from typing import Any, Literal
 
+from mtlbench.balancing import Scalarization
 from mtlbench.config import Grid, NamedRecipe
 from mtlbench.options import Labelled
 from mtlbench.registry import Registry
@@ -81,6 +82,16 @@ def expand(grid: Grid, registry: Registry) -> Plan:
             if not _excluded(setting, grid.exclude):
                 rows.append(_row("candidate", setting, grid, registry))
     return Plan(_without_repetition(rows))
+
+
+def costly_first(cells: list[Cell], registry: Registry) -> list[Cell]:
+    """In the order that leaves the fewest processors idle at the end: many tasks and per-task gradients first."""
+
+    def cost(cell: Cell) -> int:
+        rows = not issubclass(registry.load("balancer", cell.balancer.name), Scalarization)
+        return len(cell.tasks) * (3 if rows else 1)
+
+    return sorted(cells, key=cost, reverse=True)
 
 
 def _row(role: Role, setting: Setting, grid: Grid, registry: Registry) -> Row:

@@ -109,7 +109,9 @@ class Runs:
 
     def cells(self) -> dict[str, CellRecord]:
         with Session(self._open()) as session:
-            return {record.id: record for record in session.scalars(select(CellRecord).order_by(CellRecord.id))}
+            return {
+                record.id: record for record in session.scalars(select(CellRecord).order_by(CellRecord.id))
+            }
 
     def grids(self) -> dict[str, list[dict[str, Any]]]:
         """Grid name -> rows."""

@@ -22,6 +22,7 @@ from mtlbench.folder import RunFolder
 from mtlbench.loading import steps_per_epoch, train_batches
 from mtlbench.model import Method, Outputs
 from mtlbench.optimization import learning_rate, make_optimizer, set_learning_rate
+from mtlbench.ranks import any_rank
 from mtlbench.seeding import derive, generator
 from mtlbench.spec import Cell, Execution
 from mtlbench.tasks import Tasks
@@ -89,7 +90,7 @@ class Trainer:
             self.seconds = time.monotonic() - started
             if self.step % self.execution.log_every == 0 or self.step in (first + 1, self.recipe.iterations):
                 self._note(losses, diagnostics)
-            stopping = self._anyone(self.stop())
+            stopping = bool(any_rank(self.fabric, torch.tensor(self.stop())))
             if stopping or time.monotonic() - saved > self.execution.checkpoint_seconds:
                 self._save()
                 saved = time.monotonic()
@@ -98,7 +99,7 @@ class Trainer:
         self._save()
 
     def _step(
-        self, network: nn.Module, optimizer: Any, batches: Iterator[Batch]
+        self, network: Any, optimizer: Any, batches: Iterator[Batch]
     ) -> tuple[dict[str, float], Diagnostics]:
         """One optimizer step over all its micro-batches; returns the losses of the active tasks."""
         set_learning_rate(optimizer, self.recipe, self.step)
@@ -139,9 +140,8 @@ class Trainer:
                 for name, task in self.tasks.items()
             ]
         )
-        if self.fabric.world_size > 1:
-            present = self.fabric.all_reduce(present.float(), reduce_op="sum") > 0
-        active = [name for name, found in zip(self.tasks, present.tolist(), strict=True) if found]
+        found = any_rank(self.fabric, present).tolist()
+        active = [name for name, labelled in zip(self.tasks, found, strict=True) if labelled]
         if not active:
             raise CellFailed(f"no task has a label in the batch of step {self.step + 1}")
         return active
@@ -173,12 +173,6 @@ class Trainer:
                 advice = "try a smaller learning rate, a warm-up or `clip`"
                 raise CellFailed(f"the loss of {name} became {value} in step {self.step + 1}: {advice}")
         return values
-
-    def _anyone(self, stop: bool) -> bool:
-        """True on all ranks where it is on one, so that they stop together."""
-        if self.fabric.world_size == 1:
-            return stop
-        return bool(self.fabric.all_reduce(torch.tensor(float(stop)), reduce_op="sum") > 0)
 
     def _note(self, losses: dict[str, float], diagnostics: Diagnostics) -> None:
         if self.fabric.global_rank > 0:

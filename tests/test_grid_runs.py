@@ -124,7 +124,7 @@ def test_a_stopped_driver_takes_its_cells_along_and_goes_on(
     grid.write(**slow)
     process = grid.start()
     grid.wait_for_steps(5, process)
-    cells = psutil.Process(process.pid).children()
+    cells = psutil.Process(process.pid).children(recursive=True)
     assert cells
     os.kill(process.pid, number)
     output, _ = process.communicate(timeout=TIMEOUT)

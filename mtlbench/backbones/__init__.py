@@ -18,5 +18,6 @@ plugins = {
         "vit-b": "mtlbench.backbones.vit:vit_b",
         "vit-l": "mtlbench.backbones.vit:vit_l",
         "efficientnet-lite0": "mtlbench.backbones.timm_features:efficientnet_lite0",
+        "*": "mtlbench.backbones.build:timm_by_name",
     }
 }

@@ -58,12 +58,12 @@ def fit(x: Tensor, target: Tensor) -> Tensor:
     return F.interpolate(x, size=target.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def hrnet18(weights: str = "none") -> HRNet:
+def hrnet18(*, weights: str = "none") -> HRNet:
     """HRNet-W18-small-v2, 3.9 million parameters."""
     return _hrnet("hrnet_w18_small_v2", weights)
 
 
-def hrnet48(weights: str = "none") -> HRNet:
+def hrnet48(*, weights: str = "none") -> HRNet:
     """HRNet-W48, 65 million parameters."""
     return _hrnet("hrnet_w48", weights)
 

@@ -109,22 +109,22 @@ def _regions(size: int, device: torch.device) -> Tensor:
     return (index >= size - WINDOW).long() + (index >= size - SHIFT).long()
 
 
-def swin_t(weights: str = "none") -> Swin:
+def swin_t(*, weights: str = "none") -> Swin:
     """Swin-Tiny, 28 million parameters."""
     return _swin("swin_tiny_patch4_window7_224", weights)
 
 
-def swin_s(weights: str = "none") -> Swin:
+def swin_s(*, weights: str = "none") -> Swin:
     """Swin-Small, 49 million parameters."""
     return _swin("swin_small_patch4_window7_224", weights)
 
 
-def swin_b(weights: str = "none") -> Swin:
+def swin_b(*, weights: str = "none") -> Swin:
     """Swin-Base with window 7, 87 million parameters."""
     return _swin("swin_base_patch4_window7_224", weights)
 
 
-def swin_l(weights: str = "none") -> Swin:
+def swin_l(*, weights: str = "none") -> Swin:
     """Swin-Large with window 7, 195 million parameters."""
     return _swin("swin_large_patch4_window7_224", weights)
 

@@ -44,17 +44,17 @@ class TimmFeatures(Backbone):
         return {flat[k] if k not in ours and flat[k] in ours else k: v for k, v in state.items()}
 
 
-def resnet18(weights: str = "none") -> TimmFeatures:
+def resnet18(*, weights: str = "none") -> TimmFeatures:
     """ResNet-18, 11 million parameters."""
     return _features("resnet18", weights)
 
 
-def resnet50(weights: str = "none") -> TimmFeatures:
+def resnet50(*, weights: str = "none") -> TimmFeatures:
     """ResNet-50, 24 million parameters."""
     return _features("resnet50", weights)
 
 
-def efficientnet_lite0(weights: str = "none") -> TimmFeatures:
+def efficientnet_lite0(*, weights: str = "none") -> TimmFeatures:
     """EfficientNet-Lite0, 3.0 million parameters; `weights: pretrained` needs no download but a package."""
     if weights != "pretrained":
         return _features("tf_efficientnet_lite0", weights)
@@ -78,7 +78,7 @@ def load_lite0(backbone: TimmFeatures) -> None:
     backbone.trunk.load_state_dict({name: by_timm_name[name] for name in backbone.trunk.state_dict()})
 
 
-def from_timm(name: str, weights: str = "none") -> TimmFeatures:
+def from_timm(name: str, *, weights: str = "none") -> TimmFeatures:
     """Any timm model that takes images of any size and has feature maps at strides 4, 8, 16 and 32.
 
     Raises:

@@ -88,12 +88,12 @@ def absorb_bias(positions: Tensor, bias: Tensor) -> Tensor:
     return torch.cat([positions[:, :1], positions[:, 1:] + bias], dim=1)
 
 
-def vit_b(weights: str = "none") -> ViT:
+def vit_b(*, weights: str = "none") -> ViT:
     """ViT-B/16, 86 million parameters."""
     return _vit("vit_base_patch16_224", weights, taps=(2, 5, 8, 11))
 
 
-def vit_l(weights: str = "none") -> ViT:
+def vit_l(*, weights: str = "none") -> ViT:
     """ViT-L/16, 304 million parameters."""
     return _vit("vit_large_patch16_224", weights, taps=(5, 11, 17, 23))
 

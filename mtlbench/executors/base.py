@@ -35,3 +35,6 @@ class Executor(Protocol):
 
     def cancel(self) -> None:
         """Drop what waits, and stop what runs: checkpoints are written; returns when all processes are gone."""
+
+    def close(self) -> None:
+        """Give back what the executor holds; nothing is running any more."""

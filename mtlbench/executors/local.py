@@ -8,9 +8,11 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
 from mtlbench.errors import MtlbenchError
 from mtlbench.executors.base import Event
+from mtlbench.executors.forkserver import ForkServer
 from mtlbench.folder import Job, RunFolder
 
 GRACE_SECONDS = 60.0
@@ -19,9 +21,19 @@ GRACE_SECONDS = 60.0
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
+class _Process(Protocol):
+    """What `subprocess.Popen` and `Forked` have in common."""
+
+    def poll(self) -> int | None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 @dataclass
 class _Running:
-    process: subprocess.Popen[bytes]
+    process: _Process
     gpus: list[str]
 
 
@@ -43,6 +55,8 @@ class LocalExecutor:
         self.threads = max(1, cores // self.jobs)
         self._waiting: deque[Job] = deque()
         self._running: dict[str, _Running] = {}
+        self._server: ForkServer | None = None
+        self._started = 0
 
     def submit(self, job: Job) -> None:
         if self._use_gpus and job.execution.devices > len(visible_gpus()):
@@ -74,12 +88,16 @@ class LocalExecutor:
         for running in self._running.values():
             running.process.terminate()
         deadline = time.monotonic() + GRACE_SECONDS
-        for running in self._running.values():
-            try:
-                running.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                running.process.kill()
-                running.process.wait()
+        while any(running.process.poll() is None for running in self._running.values()):
+            if time.monotonic() > deadline:
+                for running in self._running.values():
+                    running.process.kill()
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def _has_room(self, job: Job) -> bool:
         if self._use_gpus and len(self._free_gpus) < job.execution.devices:
@@ -93,18 +111,30 @@ class LocalExecutor:
         folder = RunFolder(job.folder)
         folder.create(job)
         gpus = [self._free_gpus.pop(0) for _ in range(job.execution.devices if self._use_gpus else 0)]
-        environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads))
-        environment |= {"MTLBENCH_DRIVER": str(os.getpid()), "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
-        with folder.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "mtlbench", "run-cell", str(folder.job)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-        self._running[job.cell.id] = _Running(process, gpus)
+        environment = dict.fromkeys(_THREAD_VARIABLES, str(threads)) | {
+            "CUDA_VISIBLE_DEVICES": ",".join(gpus)
+        }
+        start = self._fork if job.execution.devices == 1 else _launch
+        self._running[job.cell.id] = _Running(start(folder, environment), gpus)
+
+    def _fork(self, folder: RunFolder, environment: dict[str, str]) -> _Process:
+        if self._server is None:
+            self._server = ForkServer(os.environ | dict.fromkeys(_THREAD_VARIABLES, str(self.threads)))
+        self._started += 1
+        return self._server.start(str(self._started), folder.job, folder.log, environment)
+
+
+def _launch(folder: RunFolder, environment: dict[str, str]) -> _Process:
+    """A fresh process: one that starts others for its further devices must be repeatable from its command line."""
+    with folder.log.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "mtlbench", "run-cell", str(folder.job)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment | {"MTLBENCH_DRIVER": str(os.getpid())},
+            start_new_session=True,
+        )
 
 
 def visible_gpus() -> list[str]:

@@ -9,14 +9,17 @@ check(MyNet, depth=2)
 """
 
 from mtlbench.testing.balancers import BALANCER_CHECKS, balancer_tasks, check_balancer
+from mtlbench.testing.datasets import DATASET_CHECKS, check_dataset
 from mtlbench.testing.methods import METHOD_CHECKS, TinyBackbone, check_method, tiny_tasks
 
 __all__ = [
     "BALANCER_CHECKS",
+    "DATASET_CHECKS",
     "METHOD_CHECKS",
     "TinyBackbone",
     "balancer_tasks",
     "check_balancer",
+    "check_dataset",
     "check_method",
     "tiny_tasks",
 ]

@@ -36,7 +36,7 @@ def test_timms_file_of_the_whole_network(name: str, tmp_path: Path) -> None:
     sums = {(tuple(value.shape), value.double().sum().item()) for value in trunk.state_dict().values()}
     other = [
         key
-        for key, value in build_backbone(name, str(path)).state_dict().items()
+        for key, value in build_backbone(name, weights=str(path)).state_dict().items()
         if (tuple(value.shape), value.double().sum().item()) not in sums
     ]
     assert [key for key in other if name != "swin-t" or not key.startswith("norm")] == []
@@ -48,7 +48,7 @@ def test_timms_vit_gives_the_same_maps(side: int, tmp_path: Path) -> None:
     trunk = timm.create_model("vit_base_patch16_224", img_size=side).eval()
     torch.nn.init.normal_(trunk.patch_embed.proj.bias)
     torch.save(trunk.state_dict(), tmp_path / "vit.pth")
-    ours = build_backbone("vit-b", str(tmp_path / "vit.pth")).eval()
+    ours = build_backbone("vit-b", weights=str(tmp_path / "vit.pth")).eval()
     assert ours.pos_embed.shape == (1, 1025, 768)
     if side == 512:
         images = torch.randn(1, 3, side, side)
@@ -73,7 +73,7 @@ def test_timms_vit_gives_the_same_maps(side: int, tmp_path: Path) -> None:
 def test_wrappings_are_opened(wrap: Any, tmp_path: Path) -> None:
     source = build_backbone("hrnet18")
     torch.save(wrap(source.state_dict()), tmp_path / "hrnet.pth")
-    assert same(build_backbone("hrnet18", str(tmp_path / "hrnet.pth")).state_dict(), source.state_dict())
+    assert same(build_backbone("hrnet18", weights=str(tmp_path / "hrnet.pth")).state_dict(), source.state_dict())
 
 
 def test_all_that_does_not_fit_is_listed_with_both_shapes(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_all_that_does_not_fit_is_listed_with_both_shapes(tmp_path: Path) -> Non
     state["trunk.extra"] = torch.zeros(3)
     torch.save(state, tmp_path / "odd.pth")
     with pytest.raises(MtlbenchError, match="3 entries differ") as error:
-        build_backbone("resnet18", str(tmp_path / "odd.pth"))
+        build_backbone("resnet18", weights=str(tmp_path / "odd.pth"))
     message = str(error.value)
     assert "trunk.conv1.weight: shape (64, 1, 7, 7) in the file, (64, 3, 7, 7) in the network" in message
     assert "trunk.layer1.0.bn1.bias: not in the file, (64,) in the network" in message
@@ -92,16 +92,16 @@ def test_all_that_does_not_fit_is_listed_with_both_shapes(tmp_path: Path) -> Non
 
 def test_files_that_are_not_there_or_hold_nothing(tmp_path: Path) -> None:
     with pytest.raises(MtlbenchError, match=r"weights file not found: nowhere\.pth"):
-        build_backbone("resnet18", "nowhere.pth")
+        build_backbone("resnet18", weights="nowhere.pth")
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(MtlbenchError, match=r"text\.pth can't be read"):
-        build_backbone("resnet18", str(tmp_path / "text.pth"))
+        build_backbone("resnet18", weights=str(tmp_path / "text.pth"))
     (tmp_path / "text.safetensors").write_text("hello")
     with pytest.raises(MtlbenchError, match=r"text\.safetensors can't be read"):
-        build_backbone("resnet18", str(tmp_path / "text.safetensors"))
+        build_backbone("resnet18", weights=str(tmp_path / "text.safetensors"))
     torch.save({"epoch": 3}, tmp_path / "empty.pth")
     with pytest.raises(MtlbenchError, match="holds no state dict"):
-        build_backbone("resnet18", str(tmp_path / "empty.pth"))
+        build_backbone("resnet18", weights=str(tmp_path / "empty.pth"))
 
 
 def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(weights.timm, "create_model", offline)
     with pytest.raises(MtlbenchError) as error:
-        build_backbone("swin-t", "pretrained")
+        build_backbone("swin-t", weights="pretrained")
     assert (
         "pretrained weights of `swin_tiny_patch4_window7_224` can't be had (ConnectionError: no network)"
         in str(error.value)
@@ -128,7 +128,7 @@ def test_lite0_takes_every_entry_from_the_package() -> None:
     packaged = list(torch.load(path, "cpu", weights_only=True).values())
     names = list(timm.create_model("tf_efficientnet_lite0").state_dict())
     assert len(packaged) == len(names)
-    backbone = build_backbone("efficientnet-lite0", "pretrained")
+    backbone = build_backbone("efficientnet-lite0", weights="pretrained")
     state = backbone.trunk.state_dict()
     assert len(state) == 288
     for name, value in zip(names, packaged, strict=True):

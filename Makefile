@@ -1,0 +1,42 @@
+# make run: set up and run the quickstart grid.    make test: set up and run lint, types and tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := mtlbench methods balancers tunings datasets reports
+TYPES := .types
+
+.PHONY: run test lint types unit clean
+
+run: $(VENV)/installed
+	$(BIN)/python run_bench.py
+
+test: lint types unit
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The plugin folders stand at the top but are imported as mtlbench.methods and so on: show mypy that tree.
+types: $(VENV)/installed-test
+	rm -rf $(TYPES) && mkdir -p $(TYPES)/mtlbench
+	ln -s $(addprefix $(CURDIR)/,$(wildcard mtlbench/*)) $(TYPES)/mtlbench/
+	ln -s $(addprefix $(CURDIR)/,$(filter-out mtlbench,$(SOURCES))) $(TYPES)/mtlbench/
+	cd $(TYPES) && ../$(BIN)/mypy --config-file ../pyproject.toml -p mtlbench
+
+unit: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n 2
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mtlbench needs Python >= 3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e '.[test]'
+	touch $(VENV)/installed $@
+
+clean:
+	rm -rf $(VENV) $(TYPES) build dist *.egg-info

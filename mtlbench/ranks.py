@@ -1,0 +1,17 @@
+"""Reductions over the processes of one cell."""
+
+from typing import cast
+
+from lightning_fabric import Fabric
+from torch import Tensor
+
+
+def mean_over_ranks(fabric: Fabric, values: Tensor) -> Tensor:
+    return values if fabric.world_size == 1 else cast(Tensor, fabric.all_reduce(values, reduce_op="mean"))
+
+
+def any_rank(fabric: Fabric, flags: Tensor) -> Tensor:
+    """Elementwise: true on all ranks where it is true on one."""
+    if fabric.world_size == 1:
+        return flags
+    return cast(Tensor, fabric.all_reduce(flags.float(), reduce_op="sum")) > 0
