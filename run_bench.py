@@ -1,4 +1,4 @@
-"""Runs a grid and writes its report: python run_bench.py [GRID] [options of `mtlbench run`]; default: the quickstart."""
+"""Runs a grid and writes its report: python run_bench.py [GRID] [options of `mtlbench run`]."""
 
 import sys
 from pathlib import Path

@@ -57,7 +57,7 @@ class Rooms(Dataset):
         val: number of validation scenes.
         size: height and width in pixels, "HxW".
         seed: of the scenes.
-        style: `textured`, or `painted`: the same scenes with each class and body part in a plain colour of its
+        style: `textured`, or `painted`: the same scenes with each class and body part in a colour of its
             own, give or take, and no noise; a network learns them within minutes.
     """
 

@@ -45,10 +45,10 @@ class Step:
 
 
 class Balancer(nn.Module):
-    """State lives in buffers and parameters; parameters are trained by an Adam of their own, without weight decay."""
+    """State lives in buffers and parameters; the latter get an Adam of their own, without weight decay."""
 
     per_task: ClassVar[tuple[str, ...]] = ()
-    """Names of the buffers and parameters whose first axis is the task; they are kept under the tasks' names."""
+    """Buffers and parameters whose first axis is the task; they are kept under the tasks' names."""
 
     lr: float = 0.0
     """Learning rate of the balancer's own parameters, if it has any."""
@@ -72,7 +72,7 @@ class Balancer(nn.Module):
         current = self.state_by_task()
         self.load_state_dict(
             {
-                name: torch.stack(list(({**current[name], **state[name]}[task]) for task in self.task_names))
+                name: torch.stack([{**current[name], **state[name]}[task] for task in self.task_names])
                 if name in self.per_task
                 else state[name]
                 for name in current
@@ -84,7 +84,7 @@ class Scalarization(Balancer):
     """Losses in, one scalar out."""
 
     def total(self, losses: Tensor, step: Step) -> Tensor:
-        """Losses (T,) of the active tasks -> the scalar to descend, differentiable in losses and own parameters."""
+        """Losses (T,) of the active tasks -> the scalar to descend, differentiable."""
         raise NotImplementedError
 
 

@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 
 
 def run_cell(job: Job) -> int:
-    """Train and evaluate, or go on where the folder's checkpoint stands; returns the exit code of the process.
+    """Train and evaluate, or go on where the folder's checkpoint stands; returns the exit code of the
+    process.
 
     The folder gets `result.json`, or `failure.json` with the typed reason, or (asked to stop) a checkpoint.
     """

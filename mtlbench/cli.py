@@ -93,7 +93,7 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before large grids.")] = False,
     store: StoreOption = None,
 ) -> None:
-    """Run a grid: what is not done yet is computed, then the report is written. Ctrl-C stops in good order."""
+    """Run a grid: compute what is not done yet, then write the report. Ctrl-C stops in good order."""
     from mtlbench import commands
 
     code = commands.run(

@@ -174,8 +174,7 @@ def check_data(name: str, root: str, console: Console) -> int:
 def write_reports(grid: str, runs: Runs, console: Console, *, again: bool = True) -> None:
     """Every registered report of one grid; prints the table and where the files are.
 
-    Args:
-        again: write them even where nothing has changed since they were written.
+    Unless `again`, reports stay as they are where nothing has changed since they were written.
     """
     results = collect(runs, grid)
     folder = runs.reports(grid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
         raise MtlbenchError(f"--set takes key=value, e.g. recipe.iterations=100, got `{override}`")
     steps = [int(i) if i else n for n, i in re.findall(r"([^.\[\]]+)|\[(\d+)\]", key)]
     target: Any = raw
-    for step, following in zip(steps, steps[1:], strict=False):
+    for step, following in pairwise(steps):
         if isinstance(target, dict):
             held = target.setdefault(step, {})
             if isinstance(held, str) and isinstance(following, str):
@@ -220,10 +221,10 @@ def _recipes(value: Any) -> tuple[list[NamedRecipe], list[Problem]]:
         try:
             recipes.append(_recipe(entry))
         except ValidationError as error:
-            for problem in _structure_problems(error, list(Recipe.model_fields)):
-                problems.append(
-                    Problem(f"{key}.{problem.key}".rstrip("."), problem.message.removeprefix("value error, "))
-                )
+            found = _structure_problems(error, list(Recipe.model_fields))
+            problems += [
+                Problem(f"{key}.{p.key}".rstrip("."), p.message.removeprefix("value error, ")) for p in found
+            ]
         except MtlbenchError as error:
             problems.append(Problem(key, str(error)))
     return recipes, problems

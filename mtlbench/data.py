@@ -72,7 +72,7 @@ class Dataset(TorchDataset[Sample]):
         raise NotImplementedError
 
     def pad(self, sample: Sample) -> Sample:
-        """Bring an evaluation sample to `size` with pixels that don't count; by default all samples have that size."""
+        """Bring an evaluation sample to `size` with pixels that don't count; by default it has that size."""
         return sample
 
     def fingerprint(self) -> str:

@@ -42,7 +42,8 @@ def run_cells(
     on_change: Callable[[Progress], None],
     interval: float = 0.2,
 ) -> Progress:
-    """Run what is not done; returns when all have ended, or after Ctrl-C or SIGTERM, with checkpoints written.
+    """Run what is not done; returns when all have ended, or after Ctrl-C or SIGTERM, with checkpoints
+    written.
 
     `on_change` is called every `interval` seconds.
     """

@@ -52,7 +52,7 @@ class Engine:
 
     @property
     def syncs_in_backward(self) -> bool:
-        """Whether ranks are averaged by the backward pass itself; else the forward must run without synchronisation."""
+        """Whether the backward pass averages over ranks; else the forward must not synchronise."""
         return isinstance(self.balancer, Scalarization)
 
     def accumulate(self, losses: Mapping[str, Tensor], step: Step, share: float) -> None:
@@ -103,7 +103,8 @@ class Engine:
         self._weights = weights / share
 
     def _combine_rows(self, rows: _Rows, step: Step) -> Tensor:
-        """Average over ranks before any non-linear step, ask the balancer, write `.grad`; returns the Gramian.
+        """Average over ranks before any non-linear step, ask the balancer, write `.grad`; returns the
+        Gramian.
 
         The rows are in the order of `step.active`.
         """
@@ -123,7 +124,8 @@ class Engine:
 class _Rows:
     """Task gradients: one row each over the shared parameters, and each task's own parameters aside.
 
-    Which parameters are shared is read from the graph once; the storage of the rows is used again in every step.
+    Which parameters are shared is read from the graph once; the storage of the rows is used again in every
+    step.
     """
 
     def __init__(self, losses: list[Tensor], parameters: list[nn.Parameter]) -> None:

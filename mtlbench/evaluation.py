@@ -20,7 +20,7 @@ from mtlbench.tasks import Tasks
 def evaluate(
     network: Method, batches: Iterable[Batch], tasks: Tasks, fabric: Fabric
 ) -> dict[str, dict[str, float]]:
-    """All metrics of all tasks over `batches` (this rank's share; counts are summed over ranks): task -> variant -> value."""
+    """All metrics of all tasks over this rank's batches, summed over ranks: task -> variant -> value."""
     network.eval()
     metrics = {name: task.metric().to(fabric.device) for name, task in tasks.items()}
     for batch in batches:
@@ -36,7 +36,7 @@ def evaluate(
 def keep_pictures(
     network: Method, dataset: Dataset, tasks: Tasks, folder: Path, count: int, device: torch.device
 ) -> None:
-    """Draw `count` validation samples, evenly spaced: image, labels and predictions as PNG in `folder/SAMPLE/`."""
+    """Draw `count` validation samples, evenly spaced: image, labels, predictions as `folder/SAMPLE/*.png`."""
     network.eval()
     for index in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)) if count else ():
         sample = dataset.pad(dataset[int(index)])
@@ -59,8 +59,9 @@ def delta_m(
 ) -> float:
     """Mean relative gain over the baseline in percent, positive = better (Vandenhende et al., TPAMI 2021).
 
-    100 / T sum_t s_t (M_t - B_t) / B_t, with s_t = 1 where higher is better, else -1. All tasks of `higher_is_better` must be
-    in both; a missing one raises KeyError, so that no mean over fewer tasks passes for the whole.
+    100 / T sum_t s_t (M_t - B_t) / B_t, with s_t = 1 where higher is better, else -1. All tasks of
+    `higher_is_better` must be in both; a missing one raises KeyError, so that no mean over fewer tasks passes
+    for the whole.
     """
     gains = [
         (1 if higher else -1) * (scores[task] - baseline[task]) / baseline[task]

@@ -21,4 +21,4 @@ class Depth(tv_tensors.TVTensor):
 
 
 class Normals(tv_tensors.TVTensor):
-    """Unit surface normals, (3, H, W) float32, all-zero = invalid; nearest interpolation, a flip negates x."""
+    """Unit normals, (3, H, W) float32, all-zero = invalid; nearest interpolation, a flip negates x."""

@@ -17,7 +17,7 @@ from mtlbench.store import Runs
 
 
 class LiveView:
-    """Cells done and running, step, losses, images/s and time left; on a file or pipe, one line per change instead."""
+    """Cells done and running, step, losses, images/s, time left; in a pipe, one line per change."""
 
     def __init__(self, cells: list[Cell], runs: Runs, console: Console) -> None:
         self._cells = {cell.id: cell for cell in cells}

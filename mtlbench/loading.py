@@ -1,4 +1,4 @@
-"""Batches: which image comes when is a function of the seed alone, whatever the workers, ranks and interruptions."""
+"""Batches: which image comes when depends on the seed alone, not on workers, ranks or interruptions."""
 
 from __future__ import annotations
 
@@ -37,9 +37,8 @@ def train_batches(
     """
     parts = ranks * recipe.accumulate
     if recipe.batch_size > len(dataset):
-        raise MtlbenchError(
-            f"`recipe.batch_size` must be at most the number of training images, {len(dataset)}, got {recipe.batch_size}"
-        )
+        found = f"{recipe.batch_size} of {len(dataset)}"
+        raise MtlbenchError(f"`recipe.batch_size` must be at most the number of training images, got {found}")
     if recipe.batch_size % parts:
         found = f"{recipe.batch_size} and {ranks} x {recipe.accumulate}"
         raise MtlbenchError(f"`recipe.batch_size` must be a multiple of devices x accumulate, got {found}")

@@ -2,7 +2,7 @@
 
 Each takes logits (B, C, H, W) and labels as in `mtlbench.labels` with a batch axis in front, and returns a
 scalar: the sum over the pixels that have a label, divided by their number (0 where there is none, with a
-    gradient of 0).
+gradient of 0).
 """
 
 import torch
@@ -24,7 +24,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, class_weight: Tensor | None
 
 
 def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Two-class cross-entropy (2 channels), each class weighted with the other's share of the batch's pixels."""
+    """Two-class cross-entropy (2 channels); each class weighs the other's share of the batch's pixels."""
     labels = labels.long()
     valid = labels != IGNORE
     positive_weight = ((labels == 0) & valid).sum() / _count(valid)

@@ -47,7 +47,7 @@ class Method(nn.Module):
 
     @classmethod
     def unsupported(cls, tasks: Iterable[str], backbone: str) -> str | None:
-        """Why this method can't run on these tasks with this backbone, or None; asked before anything is built."""
+        """Why it can't run on these tasks with this backbone, or None; asked before anything is built."""
         return None
 
     def forward(self, images: Tensor) -> Outputs:

@@ -66,7 +66,7 @@ class Plan:
 
 
 def expand(grid: Grid, registry: Registry) -> Plan:
-    """The rows of a grid: references and baselines once per data set, backbone, tuning and recipe, then all candidates."""
+    """References and baselines, once per data set, backbone, tuning and recipe, and all candidates."""
     rows: list[Row] = []
     for dataset, backbone, tuning, recipe in product(
         grid.datasets, grid.backbones, grid.tunings, grid.recipes
@@ -85,7 +85,7 @@ def expand(grid: Grid, registry: Registry) -> Plan:
 
 
 def costly_first(cells: list[Cell], registry: Registry) -> list[Cell]:
-    """In the order that leaves the fewest processors idle at the end: many tasks and per-task gradients first."""
+    """The order that leaves few processors idle at the end: many tasks and per-task gradients first."""
 
     def cost(cell: Cell) -> int:
         rows = not issubclass(registry.load("balancer", cell.balancer.name), Scalarization)

@@ -26,7 +26,8 @@ def prepare_data(cells: list[Cell]) -> None:
 
 
 def check_cells(cells: list[Cell]) -> None:
-    """Build every different data set, balancer and network of these cells (networks without memory or weights).
+    """Build every different data set, balancer and network of these cells (networks without memory or
+    weights).
 
     Raises:
         MtlbenchError: one of them refuses its options; all such complaints together.

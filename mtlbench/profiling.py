@@ -24,7 +24,8 @@ def _deform_conv_flops(
 
 @torch.no_grad()
 def count_macs(network: Method, size: tuple[int, int]) -> int:
-    """Multiply-accumulates of one (3, H, W) image: convolutions (deformable ones too) and matrix products, nothing else.
+    """Multiply-accumulates of one (3, H, W) image: convolutions (deformable ones too) and matrix products,
+    nothing else.
 
     This is half of what `torch.utils.flop_counter` counts as FLOPs.
     """

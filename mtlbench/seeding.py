@@ -1,6 +1,8 @@
-"""Randomness as a pure function of (seed, axis, position): runs resume bit for bit, and axes don't disturb each other.
+"""Randomness as a pure function of (seed, axis, position): runs resume bit for bit, and axes don't disturb
+each other.
 
-Axes: "init" (initial weights), "order" (of the training images), "augment" (of one image), "step" (dropout and the like),
+Axes: "init" (initial weights), "order" (of the training images), "augment" (of one image), "step" (dropout
+    and the like),
 "balancer". All methods of a grid thus see the same images in the same order, from the same initial backbone.
 """
 

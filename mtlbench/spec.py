@@ -25,7 +25,7 @@ class Choice(BaseModel):
 
 
 class Recipe(BaseModel):
-    """How a network is trained. The defaults are the published recipe of the ATRC code family for HRNet on NYUD-v2."""
+    """How a network is trained; defaults: the ATRC code family's recipe for HRNet on NYUD-v2."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,7 +70,7 @@ class Cell(BaseModel):
 
     @property
     def id(self) -> str:
-        """Readable start, then a hash of what differs from the defaults: a new option keeps old ids."""
+        """Readable, then a hash of what differs from the defaults: a new option keeps old ids."""
         content = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:10]
         what = self.tasks[0] if len(self.tasks) == 1 else self.balancer.name

@@ -13,7 +13,7 @@ from mtlbench.store import Runs
 
 @dataclass(frozen=True)
 class CellStatus:
-    """One cell of a plan: `new`, `interrupted`, `running`, `failed`, `done` or `stale`, and a reason where it needs one."""
+    """One cell of a plan: new, interrupted, running, failed, done or stale, and why."""
 
     cell: Cell
     state: str

@@ -1,6 +1,7 @@
 """The index over run folders: one row per cell, score and grid, rebuilt from the folders at any time.
 
-Only the driver writes to it. Reports and `load` read nothing else, except curves and pictures, whose folders it knows.
+Only the driver writes to it. Reports and `load` read nothing else, except curves and pictures, whose folders
+it knows.
 """
 
 from __future__ import annotations
@@ -170,7 +171,8 @@ def _index_cell(session: Session, cell: str, folder: RunFolder) -> None:
 def load(root: str | Path, url: str | None = None) -> pd.DataFrame:
     """All scores of a folder of runs as a tidy frame, one row a score.
 
-    Columns: cell, dataset, backbone, method, balancer, tuning, seed, task, metric, value, primary, parameters, macs,
+    Columns: cell, dataset, backbone, method, balancer, tuning, seed, task, metric, value, primary,
+        parameters, macs,
     train_seconds.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from mtlbench import checkpoint
 from mtlbench.balancing import Balancer, Step

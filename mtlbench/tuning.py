@@ -7,5 +7,5 @@ class Tuning:
     """Options are the keyword-only arguments of the constructor."""
 
     def apply(self, network: Method) -> Method:
-        """Freeze, replace or add modules in place, before the optimizer is made; returns the network to train."""
+        """Freeze, replace or add modules, before the optimizer is made; returns the network to train."""
         raise NotImplementedError

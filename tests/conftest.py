@@ -1,6 +1,5 @@
 """What all tests share."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ TINY_PLUGINS = Path(__file__).parent / "plugins" / "tiny.py"
 
 
 @pytest.fixture
-def tiny_registry() -> Iterator[Registry]:
+def tiny_registry() -> Registry:
     """The registry with the plugins of `tests/plugins/tiny.py`."""
     registry.add_file(TINY_PLUGINS)
-    yield registry
+    return registry

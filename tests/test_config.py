@@ -134,7 +134,7 @@ def test_not_a_grid_file(tmp_path: Path, tiny_registry: Registry) -> None:
     assert "must hold a mapping of grid keys, got list" in problems(file, tiny_registry)
     file.write_text("a: [")
     assert "is not YAML" in problems(file, tiny_registry)
-    with pytest.raises(MtlbenchError, match="grid file not found: quickstrt .*did you mean `quickstart`"):
+    with pytest.raises(MtlbenchError, match=r"grid file not found: quickstrt .*did you mean `quickstart`"):
         find_grid("quickstrt")
 
 

@@ -3,12 +3,12 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
-
 from mtlbench.balancers.equal import Equal
 from mtlbench.balancers.fixed import Fixed
 from mtlbench.balancers.pcgrad import PCGrad
 from mtlbench.balancers.uncertainty import Uncertainty
+from torch import Tensor, nn
+
 from mtlbench.balancing import Aggregation, Balancer, Step, Weighting
 from mtlbench.engine import Diagnostics, Engine
 from mtlbench.graph import reached_parameters
@@ -76,7 +76,7 @@ def batch() -> Tensor:
 
 def test_reached_parameters(network: Network, batch: Tensor) -> None:
     losses = network(batch)
-    by_name = {n: p for n, p in network.named_parameters()}
+    by_name = dict(network.named_parameters())
     reached = {n for n, p in by_name.items() if p in reached_parameters(losses["c"])}
     assert reached == {"trunk.weight", "trunk.bias", "heads.c.weight", "heads.c.bias"}
 

@@ -26,7 +26,7 @@ def test_every_built_in_loads_and_has_a_summary() -> None:
 
 
 def test_listing_imports_no_torch() -> None:
-    code = "import sys; sys.argv = ['mtlbench', 'list']; from mtlbench.cli import main\ntry: main()\nexcept SystemExit: pass"
+    code = "import sys; sys.argv = ['mtlbench', 'list']; from mtlbench import cli; cli.run_from_arguments()"
     check = f"{code}\nassert 'torch' not in sys.modules, 'torch was imported'"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -67,7 +67,7 @@ def test_bad_plugin_file(tmp_path: Path, content: str, message: str) -> None:
 
 
 def test_missing_plugin_file() -> None:
-    with pytest.raises(MtlbenchError, match="plugin file not found: nowhere.py"):
+    with pytest.raises(MtlbenchError, match=r"plugin file not found: nowhere\.py"):
         Registry().add_file("nowhere.py")
 
 
@@ -77,7 +77,7 @@ def test_two_providers_of_one_name(tmp_path: Path) -> None:
     registry = Registry()
     registry.add_file(file)
     with pytest.raises(
-        MtlbenchError, match="balancer `equal` is offered twice, by mtlbench .* and .*again.py"
+        MtlbenchError, match=r"balancer `equal` is offered twice, by mtlbench .* and .*again.py"
     ):
         registry.get("balancer", "equal")
 

@@ -34,7 +34,7 @@ class Executor(Protocol):
         """Whether nothing is running or waiting."""
 
     def cancel(self) -> None:
-        """Drop what waits, and stop what runs: checkpoints are written; returns when all processes are gone."""
+        """Drop what waits, stop what runs (checkpoints are written), wait until all processes are gone."""
 
     def close(self) -> None:
         """Give back what the executor holds; nothing is running any more."""

@@ -1,12 +1,15 @@
-"""Starts cells without paying for imports each time: a server process imports once and forks a process per cell.
+"""Starts cells without paying for imports each time: a server process imports once and forks a process per
+cell.
 
-The driver writes one JSON object a line to the server's standard input, and reads one a line from its standard output:
+The driver writes one JSON object a line to the server's standard input, and reads one a line from its
+standard output:
 
     {"start": NAME, "job": FILE, "log": FILE, "environment": {...}}      {"signal": NAME, "number": N}
     {"ended": NAME, "exit_code": N}
 
-A forked process runs the cell exactly as `mtlbench run-cell FILE` does, in a session of its own. When the driver goes, the
-server's input ends, and it asks its cells to stop; when the server goes, they notice that their parent has changed.
+A forked process runs the cell exactly as `mtlbench run-cell FILE` does, in a session of its own. When the
+driver goes, the server's input ends, and it asks its cells to stop; when the server goes, they notice that
+their parent has changed.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import select
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +68,9 @@ class ForkServer:
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # the server died: `exit_code` tells
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the server died: `exit_code` tells
 
 
 class Forked:
@@ -168,10 +170,8 @@ def _reap(names: dict[int, str]) -> None:
 
 
 def _tell(message: dict[str, Any]) -> None:
-    try:
+    with suppress(BrokenPipeError):  # the driver is gone; the cells are being stopped
         os.write(sys.stdout.fileno(), json.dumps(message).encode() + b"\n")
-    except BrokenPipeError:
-        pass  # the driver is gone; the cells are being stopped
 
 
 if __name__ == "__main__":

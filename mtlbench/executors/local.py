@@ -1,4 +1,4 @@
-"""Runs cells on this machine: one process a cell, a fixed number at a time, GPUs handed out by CUDA_VISIBLE_DEVICES."""
+"""Runs cells on this machine: a process each, so many at a time, GPUs by CUDA_VISIBLE_DEVICES."""
 
 from __future__ import annotations
 
@@ -60,10 +60,8 @@ class LocalExecutor:
 
     def submit(self, job: Job) -> None:
         if self._use_gpus and job.execution.devices > len(visible_gpus()):
-            found = f"{len(visible_gpus())} visible"
-            raise MtlbenchError(
-                f"`execution.devices` must be at most the number of GPUs, {found}, got {job.execution.devices}"
-            )
+            found = f"{job.execution.devices} of {len(visible_gpus())}"
+            raise MtlbenchError(f"`execution.devices` must be at most the number of GPUs, got {found}")
         self._waiting.append(job)
 
     def poll(self) -> list[Event]:
@@ -105,7 +103,7 @@ class LocalExecutor:
         return len(self._running) < self.jobs
 
     def _start(self, job: Job) -> None:
-        """In a session of its own, so that Ctrl-C reaches the driver alone, which then stops its cells in good order."""
+        """In a session of its own: Ctrl-C reaches the driver alone, which stops its cells in good order."""
         threads = job.execution.threads or self.threads
         job = job.model_copy(update={"execution": job.execution.model_copy(update={"threads": threads})})
         folder = RunFolder(job.folder)
@@ -125,7 +123,7 @@ class LocalExecutor:
 
 
 def _launch(folder: RunFolder, environment: dict[str, str]) -> _Process:
-    """A fresh process: one that starts others for its further devices must be repeatable from its command line."""
+    """A fresh process: one that starts others for its further devices needs a command line to repeat."""
     with folder.log.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "mtlbench", "run-cell", str(folder.job)],

@@ -73,7 +73,9 @@ def test_timms_vit_gives_the_same_maps(side: int, tmp_path: Path) -> None:
 def test_wrappings_are_opened(wrap: Any, tmp_path: Path) -> None:
     source = build_backbone("hrnet18")
     torch.save(wrap(source.state_dict()), tmp_path / "hrnet.pth")
-    assert same(build_backbone("hrnet18", weights=str(tmp_path / "hrnet.pth")).state_dict(), source.state_dict())
+    assert same(
+        build_backbone("hrnet18", weights=str(tmp_path / "hrnet.pth")).state_dict(), source.state_dict()
+    )
 
 
 def test_all_that_does_not_fit_is_listed_with_both_shapes(tmp_path: Path) -> None:

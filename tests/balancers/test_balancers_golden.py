@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from golden_cases import ROOT
-
 from mtlbench.balancers.dwa import DWA
 from mtlbench.balancers.pcgrad import project
 from mtlbench.balancers.uncertainty import Uncertainty
+
 from mtlbench.balancing import Step
 from mtlbench.tasks import depth
 

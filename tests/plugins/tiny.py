@@ -33,7 +33,13 @@ class Tiny(Dataset):
     default_transform = "noise"
 
     def __init__(
-        self, split: Split, tasks: tuple[str, ...], *, images: int = 16, unlabelled: str | None = None, root: str = ""
+        self,
+        split: Split,
+        tasks: tuple[str, ...],
+        *,
+        images: int = 16,
+        unlabelled: str | None = None,
+        root: str = "",
     ) -> None:
         super().__init__(split, tasks)
         self.images = images
@@ -53,7 +59,9 @@ class Tiny(Dataset):
             "image": tv_tensors.Image((grey * 255).to(torch.uint8).expand(3, -1, -1).clone()),
             "semseg": ClassMap((grey[0] * 2.999).to(torch.uint8)),
             "depth": Depth(1 + grey),
-            "normals": Normals(nn.functional.normalize(torch.cat([grey, 1 - grey, torch.ones_like(grey)]), dim=0)),
+            "normals": Normals(
+                nn.functional.normalize(torch.cat([grey, 1 - grey, torch.ones_like(grey)]), dim=0)
+            ),
             "edge": ClassMap((grey[0] > 0.8).to(torch.uint8)),
         }
         wanted = [t for t in self.requested if not (t == self.unlabelled and index % 2)]
@@ -100,7 +108,14 @@ class Troubled(Method):
     """
 
     def __init__(
-        self, backbone: Backbone, tasks: Tasks, *, trouble: str = "", when: int = 3, flag: str = "", width: int = 8
+        self,
+        backbone: Backbone,
+        tasks: Tasks,
+        *,
+        trouble: str = "",
+        when: int = 3,
+        flag: str = "",
+        width: int = 8,
     ) -> None:
         super().__init__(backbone, tasks)
         self.heads = nn.ModuleDict({name: nn.Conv2d(8, task.channels, 1) for name, task in tasks.items()})
@@ -115,7 +130,9 @@ class Troubled(Method):
                 time.sleep(0.05)
             elif self.passes == self.when and not (self.flag and Path(self.flag).exists()):
                 x = self._fail(x)
-        return Outputs({t: nn.functional.interpolate(h(x), size, mode="bilinear") for t, h in self.heads.items()})
+        return Outputs(
+            {t: nn.functional.interpolate(h(x), size, mode="bilinear") for t, h in self.heads.items()}
+        )
 
     def _fail(self, x: Tensor) -> Tensor:
         if self.flag:
