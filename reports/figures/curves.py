@@ -58,10 +58,12 @@ def draw(panels: Panels, ylabel: str) -> Figure:
     lines = -(-len(panels) // columns)
     names = {curve.place: curve.name for curves in panels.values() for curve in curves}
     width = PAGE if columns > 2 else PAGE * 0.7
-    key = legend(
-        [Line2D([], [], label=short(names[place], 34), **line_style(place)) for place in sorted(names)], width
-    )
-    inside = lines > 1 and len(panels) < lines * columns and len(names) <= _LEGEND_LINES
+    labels = {place: short(names[place], 24) for place in sorted(names)}
+    height = sum(label.count("\n") + 1 for label in labels.values())
+    inside = lines > 1 and len(panels) < lines * columns and height <= _LEGEND_LINES
+    if not inside:
+        labels = {place: short(names[place], 34) for place in labels}
+    key = legend([Line2D([], [], label=label, **line_style(place)) for place, label in labels.items()], width)
     figure = Figure(figsize=(width, 1.75 * lines + 0.2 + (0 if inside else key.height)), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False)
     for panel, (task, curves) in zip(axes.flat, panels.items(), strict=False):

@@ -75,10 +75,13 @@ def short(label: str, width: int, lines: int = 2) -> str:
 
     What doesn't fit in some lines is left out of the middle: labels of one grid often differ at their ends.
     """
-    room = width * lines - 4 * (lines - 1)
-    if len(label) > room:
-        label = f"{label[: (room - 1) // 2].rstrip()}…{label[-((room - 1) // 2) :].lstrip()}"
-    return "\n".join(textwrap.wrap(label, width)[:lines]) or label
+    room = min(len(label), width * lines + 1)
+    wrapped = textwrap.wrap(label, width)
+    while len(wrapped) > lines:
+        room -= 1
+        shortened = f"{label[: room // 2].rstrip()}…{label[-(room // 2) :].lstrip()}"
+        wrapped = textwrap.wrap(shortened, width)
+    return "\n".join(wrapped) or label
 
 
 @dataclass(frozen=True)

@@ -182,3 +182,5 @@ def test_short_labels_keep_both_ends() -> None:
     assert text.startswith("an exceedingly")
     assert text.endswith("depth=4")
     assert all(len(line) <= 20 for line in text.split("\n"))
+    assert short("A rather long method name, variant 0 w=0 · equal", 24).endswith("· equal")
+    assert short(40 * "x", 10, lines=1) == "xxxx…xxxx"
