@@ -26,6 +26,7 @@ from mtlbench.folder import Costs, Failure, FailureKind, Job, Result, RunFolder,
 from mtlbench.loading import evaluation_batches
 from mtlbench.model import Method
 from mtlbench.options import build_options
+from mtlbench.ranks import local_rank
 from mtlbench.registry import registry
 from mtlbench.seeding import derive
 from mtlbench.spec import Cell, Choice
@@ -46,6 +47,8 @@ def run_cell(job: Job) -> int:
     The folder gets `result.json`, or `failure.json` with the typed reason, or (asked to stop) a checkpoint.
     """
     folder = RunFolder(job.folder)
+    if local_rank() > 0:  # the first process, which started this one, holds the lock
+        return _work(job, folder)
     folder.create(job)
     with folder.lock() as free:
         if not free:
@@ -53,17 +56,23 @@ def run_cell(job: Job) -> int:
             return EXIT_FAILED
         if folder.result() is not None:
             return EXIT_DONE
-        try:
-            for plugin in job.plugins:
-                registry.add_file(plugin)
-            _Run(job, folder, _asked_to_stop()).run()
-        except Interrupted:
-            log.info("stopped; the same command goes on from here")
-            return EXIT_INTERRUPTED
-        except Exception as error:
-            log.exception("the cell failed")
+        folder.forgive()
+        return _work(job, folder)
+
+
+def _work(job: Job, folder: RunFolder) -> int:
+    try:
+        for plugin in job.plugins:
+            registry.add_file(plugin)
+        _Run(job, folder, _asked_to_stop()).run()
+    except Interrupted:
+        log.info("stopped; the same command goes on from here")
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        log.exception("the cell failed")
+        if folder.failure() is None:  # else another process of the cell was first: this one only lost contact
             folder.fail(_describe_failure(error, job.cell))
-            return EXIT_FAILED
+        return EXIT_FAILED
     return EXIT_DONE
 
 
@@ -131,7 +140,8 @@ class _Run:
         fabric = Fabric(
             accelerator="cuda" if gpu else "cpu",
             devices=execution.devices,
-            strategy="ddp" if execution.devices > 1 else "auto",
+            # a task without labels in a batch leaves its parameters out
+            strategy="ddp_find_unused_parameters_true" if execution.devices > 1 else "auto",
             precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
         )
         if execution.devices > 1:
@@ -180,17 +190,11 @@ def build_balancer(choice: Choice, tasks: Tasks) -> Balancer:
 
 
 def fingerprints(cell: Cell) -> dict[str, str]:
-    """Checksums of the files that define the cell's plugins."""
-    families = {
-        "method": cell.method,
-        "balancer": cell.balancer,
-        "dataset": cell.dataset,
-        "tuning": cell.tuning,
-    }
-    return {
-        family: provenance.source_fingerprint(registry.load(family, choice.name))
-        for family, choice in families.items()
-    }
+    """Checksums of the files that decide what a cell computes."""
+    families = ("method", "backbone", "balancer", "dataset", "tuning")
+    plugins = {family: registry.load(family, getattr(cell, family).name) for family in families}
+    checksums = {family: provenance.source_fingerprint(plugin) for family, plugin in plugins.items()}
+    return checksums | {"core": provenance.core_fingerprint()}
 
 
 def _describe_failure(error: Exception, cell: Cell) -> Failure:
@@ -210,7 +214,7 @@ def _describe_failure(error: Exception, cell: Cell) -> Failure:
 
 
 def _asked_to_stop() -> Callable[[], bool]:
-    """True after SIGTERM or SIGINT, and when the driver that started this process is gone."""
+    """True after SIGTERM or SIGINT, and when the driver (or first process of the cell) that started this one is gone."""
     asked: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -218,7 +222,7 @@ def _asked_to_stop() -> Callable[[], bool]:
 
     signal.signal(signal.SIGTERM, note)
     signal.signal(signal.SIGINT, note)
-    driver = os.environ.get("MTLBENCH_DRIVER")
+    driver = os.environ.get("MTLBENCH_DRIVER") if local_rank() == 0 else str(os.getppid())
     return lambda: bool(asked) or (driver is not None and os.getppid() != int(driver))
 
 

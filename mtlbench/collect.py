@@ -30,7 +30,7 @@ def collect(runs: Runs, grid: str) -> Results:
     if grid not in grids:
         raise MtlbenchError(unknown(f"grid in {runs.root}", grid, sorted(grids)))
     rows, cells = grids[grid], runs.cells()
-    results = {id: Result.model_validate(c.result) for id, c in cells.items() if c.result is not None}
+    results = {id: result for id, cell in cells.items() if (result := cell.result) is not None}
     scores = _scores(rows, results)
     tasks = _task_columns(rows, results)
     return Results(
@@ -192,9 +192,9 @@ def _pictures(rows: list[dict[str, Any]], results: dict[str, Result], runs: Runs
 def _failures(rows: list[dict[str, Any]], cells: dict[str, CellRecord]) -> pd.DataFrame:
     ids = dict.fromkeys(cell for _, _, found in _each(rows) for cell in found)
     lines = [
-        (cell, cells[cell].failure["kind"], cells[cell].failure["message"])  # type: ignore[index]
+        (cell, failure.kind, failure.message)
         for cell in ids
-        if cell in cells and cells[cell].failure is not None
+        if cell in cells and (failure := cells[cell].failure) is not None
     ]
     return pd.DataFrame(lines, columns=["cell", "kind", "message"])
 

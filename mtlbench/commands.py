@@ -197,7 +197,15 @@ def write_reports(grid: str, runs: Runs, console: Console, *, again: bool = True
 
 def _report_state(results: Results) -> str:
     """A checksum of all numbers that reports show."""
-    frames = (results.rows, results.scores, results.delta_m, results.costs, results.failures)
+    frames = (
+        results.rows,
+        results.scores,
+        results.delta_m,
+        results.costs,
+        results.losses,
+        results.cosines,
+        results.failures,
+    )
     content = "".join(frame.to_csv() for frame in frames) + str(results.captions)
     return hashlib.sha256(content.encode()).hexdigest()
 

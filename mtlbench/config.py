@@ -154,10 +154,11 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 def _apply_override(raw: dict[str, Any], override: str) -> None:
     """Set `a.b[1].c=value`; the value is YAML, missing mappings are made."""
     key, equals, text = override.partition("=")
-    steps = [int(index) if index else name for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", key)]
+    steps: list[Any] = [
+        int(index) if index else name for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", key)
+    ]
     if not equals or not steps:
         raise MtlbenchError(f"--set takes key=value, e.g. recipe.iterations=100, got `{override}`")
-    steps = [int(i) if i else n for n, i in re.findall(r"([^.\[\]]+)|\[(\d+)\]", key)]
     target: Any = raw
     for step, following in pairwise(steps):
         if isinstance(target, dict):

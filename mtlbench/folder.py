@@ -57,7 +57,7 @@ class Costs(BaseModel):
 class Result(BaseModel):
     """What a finished cell leaves: `result.json`."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", ser_json_inf_nan="constants")
 
     cell: Cell
     tasks: dict[str, TaskRecord]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import platform
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 
+CORE = ("tasks.py", "losses.py", "training.py", "optimization.py", "engine.py", "loading.py", "evaluation.py")
 PACKAGES = ("mtlbench", "torch", "torchvision", "timm", "lightning-fabric", "torchmetrics", "numpy")
 
 
@@ -42,9 +44,38 @@ def git_revision(folder: Path) -> dict[str, Any] | None:
 
 
 def source_fingerprint(plugin: Any) -> str:
-    """A checksum of the file that defines a plugin: it tells when a result's code has changed since."""
-    file = inspect.getsourcefile(inspect.unwrap(plugin))
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else "unknown"
+    """A checksum of the files that define a plugin: its own, and what they import of their folder."""
+    module = inspect.getmodule(inspect.unwrap(plugin))
+    if module is None or module.__file__ is None:
+        return "unknown"
+    files = {Path(module.__file__)}
+    while fresh := {found for file in files for found in _imported_beside(file)} - files:
+        files |= fresh
+    return _checksum(files)
+
+
+def core_fingerprint() -> str:
+    """A checksum of the harness's files that decide what a cell computes."""
+    folder = Path(__file__).parent
+    return _checksum({folder / name for name in CORE} | set((folder / "metrics").glob("*.py")))
+
+
+def _imported_beside(file: Path) -> set[Path]:
+    """The files that a plugin's file imports relatively (plugins import their own folder so)."""
+    nodes = [
+        n for n in ast.walk(ast.parse(file.read_bytes())) if isinstance(n, ast.ImportFrom) and n.level == 1
+    ]
+    modules = [(n.module or "").split(".") for n in nodes]
+    modules += [[*(n.module or "").split("."), alias.name] for n in nodes for alias in n.names]
+    places = [file.parent.joinpath(*filter(None, parts)) for parts in modules]
+    return {found for p in places for found in (p.with_suffix(".py"), p / "__init__.py") if found.is_file()}
+
+
+def _checksum(files: set[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

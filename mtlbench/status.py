@@ -41,7 +41,7 @@ def _inspect(cell: Cell, runs: Runs, checksums: dict[str, dict[str, str]]) -> Ce
     result = folder.result()
     if result is None:
         return CellStatus(cell, state)
-    key = f"{cell.method} {cell.balancer} {cell.dataset} {cell.tuning}"
+    key = f"{cell.method.name} {cell.backbone.name} {cell.balancer.name} {cell.dataset} {cell.tuning.name}"
     if key not in checksums:
         checksums[key] = fingerprints(cell) | {
             "data": build_dataset(cell.dataset, "val", cell.tasks).fingerprint()

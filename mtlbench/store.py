@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import JSON, Engine, ForeignKey, String, create_engine, delete, event, select
+from sqlalchemy import JSON, Engine, ForeignKey, String, Text, create_engine, delete, event, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from mtlbench.errors import MtlbenchError
-from mtlbench.folder import RunFolder, write_atomically
+from mtlbench.folder import Failure, Result, RunFolder, write_atomically
 from mtlbench.spec import Cell
 
 log = logging.getLogger(__name__)
@@ -28,15 +28,23 @@ class _Base(DeclarativeBase):
 
 
 class CellRecord(_Base):
-    """A cell as its folder was when it was last indexed."""
+    """A cell as its folder was when last indexed; files as text, since not every JSON type takes NaN."""
 
     __tablename__ = "cells"
 
     id: Mapped[str] = mapped_column(String(200), primary_key=True)
     state: Mapped[str] = mapped_column(String(20))
-    cell: Mapped[dict[str, Any]] = mapped_column(JSON)
-    result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    failure: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    cell_json: Mapped[str] = mapped_column(Text)
+    result_json: Mapped[str | None] = mapped_column(Text)
+    failure_json: Mapped[str | None] = mapped_column(Text)
+
+    @property
+    def result(self) -> Result | None:
+        return Result.model_validate_json(self.result_json) if self.result_json else None
+
+    @property
+    def failure(self) -> Failure | None:
+        return Failure.model_validate_json(self.failure_json) if self.failure_json else None
 
 
 class ScoreRecord(_Base):
@@ -153,9 +161,9 @@ def _index_cell(session: Session, cell: str, folder: RunFolder) -> None:
         CellRecord(
             id=cell,
             state=folder.state(),
-            cell=job["cell"],
-            result=result.model_dump(mode="json") if result else None,
-            failure=failure.model_dump(mode="json") if failure and not result else None,
+            cell_json=json.dumps(job["cell"]),
+            result_json=result.model_dump_json() if result else None,
+            failure_json=failure.model_dump_json() if failure and not result else None,
         )
     )
     session.execute(delete(ScoreRecord).where(ScoreRecord.cell == cell))
@@ -181,16 +189,16 @@ def load(root: str | Path, url: str | None = None) -> pd.DataFrame:
     runs = Runs(Path(root), url)
     rows = []
     for record in runs.cells().values():
-        if record.result is None:
+        result = record.result
+        if result is None:
             continue
-        cell = Cell.model_validate(record.cell)
-        axes = {
-            axis: str(getattr(cell, axis)) for axis in ("dataset", "backbone", "method", "balancer", "tuning")
-        }
-        costs = {key: record.result["costs"][key] for key in ("parameters", "macs", "train_seconds")}
-        for task, metrics in record.result["scores"].items():
+        cell = result.cell
+        names = ("dataset", "backbone", "method", "balancer", "tuning")
+        axes = {axis: str(getattr(cell, axis)) for axis in names}
+        costs = result.costs.model_dump(include={"parameters", "macs", "train_seconds"})
+        for task, metrics in result.scores.items():
             for metric, value in metrics.items():
-                primary = metric == record.result["tasks"][task]["metric"]
+                primary = metric == result.tasks[task].metric
                 score = {"task": task, "metric": metric, "value": value, "primary": primary}
                 rows.append({"cell": record.id, **axes, "seed": cell.seed, **score, **costs})
     return pd.DataFrame(rows)
