@@ -140,7 +140,7 @@ class _Run:
         fabric = Fabric(
             accelerator="cuda" if gpu else "cpu",
             devices=execution.devices,
-            # a task without labels in a batch leaves its parameters out
+            # published networks may hold parameters that reach no output
             strategy="ddp_find_unused_parameters_true" if execution.devices > 1 else "auto",
             precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
         )
@@ -214,7 +214,10 @@ def _describe_failure(error: Exception, cell: Cell) -> Failure:
 
 
 def _asked_to_stop() -> Callable[[], bool]:
-    """True after SIGTERM or SIGINT, and when the driver (or first process of the cell) that started this one is gone."""
+    """True after SIGTERM or SIGINT, and when the process that started this one is gone.
+
+    That is the driver, or for further devices the cell's first process.
+    """
     asked: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -50,10 +50,12 @@ class Engine:
         self._weights: Tensor | None = None
         self._losses: list[Tensor] = []
 
-    @property
-    def syncs_in_backward(self) -> bool:
-        """Whether the backward pass averages over ranks; else the forward must not synchronise."""
-        return isinstance(self.balancer, Scalarization)
+    def syncs_in_backward(self, step: Step) -> bool:
+        """Whether the backward pass averages over ranks; else the forward must run without synchronisation.
+
+        It can't where a task is left out: DDP waits for gradients of all parameters that the forward used.
+        """
+        return isinstance(self.balancer, Scalarization) and len(step.active) == len(self.names)
 
     def accumulate(self, losses: Mapping[str, Tensor], step: Step, share: float) -> None:
         """Take in one micro-batch, which makes up `share` of the batch: a scalar loss per active task."""
@@ -71,12 +73,22 @@ class Engine:
         self._losses = []
         step = replace(step, losses=losses)
         names = [self.names[i] for i in step.active.tolist()]
-        gramian = None if self.syncs_in_backward else self._combine_rows(self._rows_of([], step), step)
+        gramian = None
+        if not isinstance(self.balancer, Scalarization):
+            gramian = self._combine_rows(self._rows_of([], step), step)
+        elif not self.syncs_in_backward(step):
+            self._average_gradients()
         if self.optimizer is not None:
             self.optimizer.step()
             self.optimizer.zero_grad()
         self.balancer.observe(step)
         return _diagnose(names, self._weights, gramian)
+
+    def _average_gradients(self) -> None:
+        """The mean over ranks, which all have the same active tasks, so gradients of the same parameters."""
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                parameter.grad = mean_over_ranks(self.fabric, parameter.grad)
 
     def _rows_of(self, losses: list[Tensor], step: Step) -> _Rows:
         """The rows of the tasks that take part; a new set of tasks asks the graph what it shares."""

@@ -1,9 +1,15 @@
 """Reductions over the processes of one cell."""
 
+import os
 from typing import cast
 
 from lightning_fabric import Fabric
 from torch import Tensor
+
+
+def local_rank() -> int:
+    """Which process of a cell this is on its machine, known before they connect; 0 starts the others."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def mean_over_ranks(fabric: Fabric, values: Tensor) -> Tensor:

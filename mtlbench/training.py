@@ -22,7 +22,7 @@ from mtlbench.folder import RunFolder
 from mtlbench.loading import steps_per_epoch, train_batches
 from mtlbench.model import Method, Outputs
 from mtlbench.optimization import learning_rate, make_optimizer, set_learning_rate
-from mtlbench.ranks import any_rank
+from mtlbench.ranks import any_rank, mean_over_ranks
 from mtlbench.seeding import derive, generator
 from mtlbench.spec import Cell, Execution
 from mtlbench.tasks import Tasks
@@ -108,10 +108,10 @@ class Trainer:
         active = self._labelled(parts)
         step = self._describe(active)
         sums = {name: torch.zeros((), device=self.fabric.device) for name in active}
-        share = 1 / self.recipe.accumulate
+        share, syncs = 1 / self.recipe.accumulate, self.engine.syncs_in_backward(step)
         for batch in parts:
             last = batch is parts[-1]
-            with self.fabric.no_backward_sync(network, enabled=not (last and self.engine.syncs_in_backward)):
+            with self.fabric.no_backward_sync(network, enabled=not (syncs and last)):
                 losses = self._task_losses(network(self._images(batch)), batch, active)
                 self.engine.accumulate(losses, step, share)
             for name, loss in losses.items():
@@ -167,7 +167,9 @@ class Trainer:
         )
 
     def _finite(self, losses: dict[str, Tensor]) -> dict[str, float]:
-        values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+        """The losses averaged over ranks, so that all ranks stop where one of them is not finite."""
+        means = mean_over_ranks(self.fabric, torch.stack(list(losses.values())))
+        values = dict(zip(losses, means.tolist(), strict=True))
         for name, value in values.items():
             if not abs(value) < float("inf"):
                 advice = "try a smaller learning rate, a warm-up or `clip`"

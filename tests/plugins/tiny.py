@@ -79,8 +79,9 @@ def add_noise(sample: Sample) -> Sample:
 class TinyBackbone(Backbone):
     """Four strided convolutions with dropout."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
+        self.dropout = dropout
         self.channels = [8, 8, 8, 8]
         widths = [(3, 8, 4), (8, 8, 2), (8, 8, 2), (8, 8, 2)]
         self.stages = nn.ModuleList(nn.Conv2d(i, o, 3, stride=s, padding=1) for i, o, s in widths)
@@ -88,14 +89,14 @@ class TinyBackbone(Backbone):
     def forward(self, images: Tensor) -> list[Tensor]:
         maps = []
         for stage in self.stages:
-            images = nn.functional.dropout(torch.relu(stage(images)), 0.1, self.training)
+            images = nn.functional.dropout(torch.relu(stage(images)), self.dropout, self.training)
             maps.append(images)
         return maps
 
 
-def tiny_backbone(*, weights: str = "none") -> TinyBackbone:
+def tiny_backbone(*, weights: str = "none", dropout: float = 0.1) -> TinyBackbone:
     """Four strided convolutions."""
-    return TinyBackbone()
+    return TinyBackbone(dropout)
 
 
 class Troubled(Method):
