@@ -23,8 +23,9 @@ types: $(VENV)/installed-test
 	ln -s $(addprefix $(CURDIR)/,$(filter-out mtlbench,$(SOURCES))) $(TYPES)/mtlbench/
 	cd $(TYPES) && ../$(BIN)/mypy --config-file ../pyproject.toml -p mtlbench
 
+# Two test processes of one thread each: more threads than cores make torch several times slower.
 unit: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 10
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mtlbench needs Python >= 3.11")'
