@@ -46,7 +46,7 @@ class DWA(Scalarization):
         if step.epoch > int(self.epoch):
             self._close_epoch(step.epoch)
         ratio = (self.last / self.before_last)[step.active]
-        if ratio.isnan().any():
+        if not ratio.isfinite().all():  # the first two epochs, or a mean loss of exactly 0
             return losses.sum()
         weights = len(losses) * torch.softmax(ratio / self.temperature, dim=0)
         return (weights.to(losses) * losses).sum()
