@@ -114,7 +114,7 @@ class _Run:
             ranks=fabric.world_size,
             workers=self.job.execution.workers,
         )
-        scores = evaluation.evaluate(network, batches, tasks, fabric)
+        scores = evaluation.evaluate(network, batches, tasks, fabric, cell.recipe)
         seconds = time.monotonic() - started
         if fabric.global_rank > 0:
             return
@@ -133,7 +133,7 @@ class _Run:
         )
 
     def _fabric(self) -> Fabric:
-        execution, recipe = self.job.execution, self.job.cell.recipe
+        execution = self.job.execution
         if execution.threads is not None:
             torch.set_num_threads(execution.threads)
         gpu = torch.cuda.is_available()
@@ -142,7 +142,6 @@ class _Run:
             devices=execution.devices,
             # published networks may hold parameters that reach no output
             strategy="ddp_find_unused_parameters_true" if execution.devices > 1 else "auto",
-            precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
         )
         if execution.devices > 1:
             fabric.launch()

@@ -13,19 +13,21 @@ from torch import Tensor
 
 from mtlbench.data import Batch, Dataset
 from mtlbench.model import Method
+from mtlbench.precision import autocast
+from mtlbench.spec import Recipe
 from mtlbench.tasks import Tasks
 
 
 @torch.no_grad()
 def evaluate(
-    network: Method, batches: Iterable[Batch], tasks: Tasks, fabric: Fabric
+    network: Method, batches: Iterable[Batch], tasks: Tasks, fabric: Fabric, recipe: Recipe
 ) -> dict[str, dict[str, float]]:
     """All metrics of all tasks over this rank's batches, summed over ranks: task -> variant -> value."""
     network.eval()
     metrics = {name: task.metric().to(fabric.device) for name, task in tasks.items()}
     for batch in batches:
         batch = fabric.to_device(batch)
-        with fabric.autocast():
+        with autocast(recipe, fabric.device):
             outputs = network(network.normalise(batch["image"]))
         for name, metric in metrics.items():
             metric.update(outputs.final[name].float(), batch[name])

@@ -22,6 +22,7 @@ from mtlbench.folder import RunFolder
 from mtlbench.loading import steps_per_epoch, train_batches
 from mtlbench.model import Method, Outputs
 from mtlbench.optimization import learning_rate, make_optimizer, set_learning_rate
+from mtlbench.precision import autocast
 from mtlbench.ranks import any_rank, mean_over_ranks
 from mtlbench.seeding import derive, generator
 from mtlbench.spec import Cell, Execution
@@ -112,7 +113,9 @@ class Trainer:
         for batch in parts:
             last = batch is parts[-1]
             with self.fabric.no_backward_sync(network, enabled=not (syncs and last)):
-                losses = self._task_losses(network(self._images(batch)), batch, active)
+                with autocast(self.recipe, self.fabric.device):
+                    outputs = network(self._images(batch))
+                losses = self._task_losses(outputs, batch, active)
                 self.engine.accumulate(losses, step, share)
             for name, loss in losses.items():
                 sums[name] += loss.detach() * share
@@ -151,7 +154,7 @@ class Trainer:
         endpoints = [outputs.final, *outputs.auxiliary.values()]
         return {
             name: torch.stack(
-                [self.tasks[name].loss(e[name], batch[name]) for e in endpoints if name in e]
+                [self.tasks[name].loss(e[name].float(), batch[name]) for e in endpoints if name in e]
             ).sum()
             for name in active
         }

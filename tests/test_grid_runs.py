@@ -217,3 +217,18 @@ def test_partly_labelled_data_trains_and_evaluates(grid: GridRuns) -> None:
         json.loads(line) for f in grid.runs.rglob("history.jsonl") for line in f.read_text().splitlines()
     ]
     assert {"depth" in line["losses"] for line in lines} == {True, False}
+
+
+def test_bf16_with_micro_batches_and_clipping(grid: GridRuns) -> None:
+    recipe = {
+        "iterations": 6,
+        "batch_size": 4,
+        "accumulate": 2,
+        "precision": "bf16",
+        "clip": 1.0,
+        "optimizer": "adamw",
+    }
+    grid.write(balancer=["uncertainty", "pcgrad"], recipe=recipe)
+    done = grid.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(grid.results()) == 2
