@@ -162,16 +162,12 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     target: Any = raw
     for step, following in pairwise(steps):
         if isinstance(target, dict):
-            held = target.setdefault(step, {})
-            if isinstance(held, str) and isinstance(following, str):
-                held = target[step] = {"name": held}
-            target = held
-        elif isinstance(target, list) and isinstance(step, int) and step < len(target):
-            if isinstance(target[step], str) and isinstance(following, str):
-                target[step] = {"name": target[step]}
-            target = target[step]
-        else:
+            target.setdefault(step, {})
+        elif not (isinstance(target, list) and isinstance(step, int) and step < len(target)):
             raise MtlbenchError(f"--set {override}: there is no `{step}` to set anything in")
+        if isinstance(target[step], str) and isinstance(following, str):
+            target[step] = {"name": target[step]}
+        target = target[step]
     try:
         target[steps[-1]] = yaml.safe_load(text)
     except (TypeError, IndexError) as error:

@@ -6,7 +6,8 @@ Each takes all labels of the training images at hand, batch axis in front, and r
 import torch
 from torch import Tensor
 
-from mtlbench.losses import IGNORE, valid_depth, valid_normals
+from mtlbench.labels import IGNORE
+from mtlbench.losses import valid_depth, valid_normals
 
 
 def class_frequencies(labels: Tensor, *, num_classes: int) -> Tensor:

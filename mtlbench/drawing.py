@@ -8,7 +8,8 @@ import colorsys
 
 import numpy as np
 
-IGNORE = 255
+from mtlbench.labels import IGNORE
+
 _IGNORED_COLOUR = 30
 
 

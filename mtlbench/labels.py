@@ -11,6 +11,9 @@ The kernels (a zoom divides depth, a flip negates the x of normals) are register
 
 from torchvision import tv_tensors
 
+IGNORE = 255
+"""Class maps: pixels with this label count neither in a loss nor in a metric."""
+
 
 class ClassMap(tv_tensors.Mask):
     """Class ids, (H, W), 255 = ignored; nearest interpolation, border filled with 255."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORE = 255
+from mtlbench.labels import IGNORE
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, *, class_weight: Tensor | None = None) -> Tensor:

@@ -18,11 +18,8 @@ from torchmetrics import Metric
 from torchvision.tv_tensors import TVTensor
 
 from mtlbench import constants, drawing, losses
-from mtlbench.labels import ClassMap, Depth, Normals
+from mtlbench.labels import IGNORE, ClassMap, Depth, Normals
 from mtlbench.metrics import BoundaryLoss, DepthError, MaxF, MeanIoU, NormalsError
-
-IGNORE = 255
-"""Class maps: pixels with this label count neither in the loss nor in a metric."""
 
 Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
-IGNORE = 255
+from mtlbench.labels import IGNORE
 
 
 class BoundaryLoss(Metric):

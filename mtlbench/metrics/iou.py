@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-IGNORE = 255
+from mtlbench.labels import IGNORE
 
 
 class MeanIoU(Metric):

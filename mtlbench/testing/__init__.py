@@ -11,6 +11,7 @@ check(MyNet, depth=2)
 from mtlbench.testing.balancers import BALANCER_CHECKS, balancer_tasks, check_balancer
 from mtlbench.testing.datasets import DATASET_CHECKS, check_dataset
 from mtlbench.testing.methods import METHOD_CHECKS, TinyBackbone, check_method, tiny_tasks
+from mtlbench.testing.others import check_backbone, check_report, check_tuning
 
 __all__ = [
     "BALANCER_CHECKS",
@@ -18,8 +19,11 @@ __all__ = [
     "METHOD_CHECKS",
     "TinyBackbone",
     "balancer_tasks",
+    "check_backbone",
     "check_balancer",
     "check_dataset",
     "check_method",
+    "check_report",
+    "check_tuning",
     "tiny_tasks",
 ]

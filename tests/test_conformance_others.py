@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import pytest
+from mtlbench.methods.multi_task import MultiTask
+from results_factory import make_results
+
+from mtlbench.registry import registry
+from mtlbench.testing import check_backbone, check_report, check_tuning
+
+
+@pytest.mark.parametrize("name", ["resnet18", "hrnet18", "swin-t", "efficientnet-lite0"])
+def test_backbones(name: str) -> None:
+    check_backbone(registry.load("backbone", name))
+
+
+@pytest.mark.parametrize("name", registry.names("tuning"))
+def test_tunings(name: str) -> None:
+    check_tuning(registry.load("tuning", name), MultiTask)
+
+
+@pytest.mark.parametrize("name", registry.names("report"))
+def test_reports(name: str, tmp_path: Path) -> None:
+    check_report(registry.load("report", name), make_results(), tmp_path)
+
+
+def test_a_report_that_names_a_file_it_did_not_write(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        check_report(lambda results, folder: [folder / "gone.md"], make_results(), tmp_path)
