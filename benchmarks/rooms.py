@@ -10,10 +10,11 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from mtlbench.datasets.files import parse_size
 from mtlbench.datasets.layouts import write_nyud
 from mtlbench.datasets.nyud import NYUD
 from mtlbench.datasets.rendering import compose, render
-from mtlbench.datasets.rooms import Rooms, parse_size
+from mtlbench.datasets.rooms import Rooms
 
 from mtlbench.data import Dataset, Transform
 

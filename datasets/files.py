@@ -1,14 +1,29 @@
 """Reads one file of an archive into an array, or says what is wrong with it."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from mtlbench.errors import DataError
+from mtlbench.errors import DataError, MtlbenchError
 
 Size = tuple[int, int]
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """Height and width of a text such as "96x128".
+
+    Raises:
+        MtlbenchError: it is not of this form, or a side is below 16.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)", str(size))
+    if match is None or min(map(int, match.groups())) < 16:
+        raise MtlbenchError(
+            f"`size` must be HEIGHTxWIDTH with sides of at least 16, e.g. 96x128, got {size!r}"
+        )
+    return int(match[1]), int(match[2])
 
 
 def read_rgb(path: Path, size: Size | None = None) -> np.ndarray:
@@ -63,21 +78,24 @@ def read_ids(path: Path) -> list[str]:
     return ids
 
 
-def require_files(root: Path, folders: Mapping[str, str], ids: Sequence[str]) -> None:
-    """Check by listing that each folder (name -> suffix of its files) has a file for each id.
+def require(paths: Sequence[Path]) -> None:
+    """Check, by listing each folder once, that all these files exist.
 
     Raises:
         DataError: a folder is missing, or files are: the first and their number are named.
     """
-    for folder, suffix in folders.items():
-        if not (root / folder).is_dir():
-            raise DataError(f"the folder {root / folder} is required, but is not there")
-        present = {path.name for path in (root / folder).iterdir()}
-        missing = [f"{name}{suffix}" for name in ids if f"{name}{suffix}" not in present]
+    by_folder: dict[Path, list[str]] = {}
+    for path in paths:
+        by_folder.setdefault(path.parent, []).append(path.name)
+    for folder, names in by_folder.items():
+        if not folder.is_dir():
+            raise DataError(f"the folder {folder} is required, but is not there")
+        present = {entry.name for entry in folder.iterdir()}
+        missing = [name for name in names if name not in present]
         if missing:
             raise DataError(
-                f"{root / folder / missing[0]} is required, but is not there"
-                f" ({len(missing)} of {len(ids)} files of {folder}/ are missing)"
+                f"{folder / missing[0]} is required, but is not there"
+                f" ({len(missing)} of {len(names)} files of {folder.name}/ are missing)"
             )
 
 

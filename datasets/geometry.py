@@ -1,9 +1,9 @@
 """Geometric operations on labels, registered with `torchvision.transforms.v2.functional`.
 
 An operation without a kernel for a type would pass its tensors through unchanged and unwarned. Registered
-here, for each of `ClassMap`, `Depth` and `Normals`: `horizontal_flip`, `resize`, `crop`, `pad`. Labels are
-resized with OpenCV's nearest rule, source = floor(target * old / new); what lies outside gets the type's "no
-label" value.
+here, for each of `ClassMap`, `Depth`, `Disparity` and `Normals`: `horizontal_flip`, `resize`, `crop`, `pad`.
+Labels are resized with OpenCV's nearest rule, source = floor(target * old / new); what lies outside gets the
+type's "no label" value.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,14 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from mtlbench.data import Sample
-from mtlbench.labels import ClassMap, Depth, Normals
+from mtlbench.labels import ClassMap, Depth, Disparity, Normals
 
-LABELS = (ClassMap, Depth, Normals)
-FILL: dict[type, float] = {ClassMap: 255, Depth: 0.0, Normals: 0.0}
+LABELS = (ClassMap, Depth, Disparity, Normals)
+FILL: dict[type, float] = {ClassMap: 255, Depth: 0.0, Disparity: 0.0, Normals: 0.0}
 IMAGE_FILL = (124.0, 116.0, 104.0)
 """The ImageNet mean, which normalises to about 0."""
+SAME_AS_ZERO = 127
+"""Coded normals: (127, 127, 127) decodes to the same direction as (0, 0, 0), which is kept for "no label"."""
 Window = tuple[int, int, int, int]
 """Top, left, height, width."""
 
@@ -82,9 +84,19 @@ def _resize(label: Tensor, size: list[int] | None, **_: Any) -> Tensor:
     return resize_nearest(label, (size[0], size[1]))
 
 
-def _resize_depth(label: Tensor, size: list[int] | None, **_: Any) -> Tensor:
-    resized = _resize(label, size)
-    return resized / (resized.shape[-1] / label.shape[-1])
+def zoom_values(label: Tensor, kind: type[tv_tensors.TVTensor], zoom: float) -> Tensor:
+    """What a zoom does to values: things come closer, so depth shrinks and disparity grows."""
+    if kind is Depth:
+        return label / zoom
+    return label * zoom if kind is Disparity else label
+
+
+def _resize_of(kind: type[tv_tensors.TVTensor]) -> Any:
+    def kernel(label: Tensor, size: list[int] | None, **_: Any) -> Tensor:
+        resized = _resize(label, size)
+        return zoom_values(resized, kind, resized.shape[-1] / label.shape[-1])
+
+    return kernel
 
 
 def _flip(label: Tensor) -> Tensor:
@@ -93,8 +105,19 @@ def _flip(label: Tensor) -> Tensor:
 
 def _flip_normals(normals: Tensor) -> Tensor:
     flipped = normals.flip(-1)
+    if flipped.dtype == torch.uint8:
+        return _negate_coded_x(flipped)
     flipped[..., 0, :, :].neg_()
     return flipped
+
+
+def _negate_coded_x(normals: Tensor) -> Tensor:
+    """The code of -x is 255 - v, exactly; (0, 0, 0) stays, and what would become it takes its direction's
+    other code.
+    """
+    valid = (normals != 0).any(-3, keepdim=True)
+    normals[..., 0:1, :, :] = torch.where(valid, 255 - normals[..., 0:1, :, :], 0)
+    return normals.where((normals != 0).any(-3, keepdim=True) | ~valid, SAME_AS_ZERO)
 
 
 def _pad_with(default: float) -> Any:
@@ -136,7 +159,7 @@ def _crop_with(default: float) -> Any:
 def _register() -> None:
     for kind in LABELS:
         _add(F.horizontal_flip, kind, _flip_normals if kind is Normals else _flip)
-        _add(F.resize, kind, _resize_depth if kind is Depth else _resize)
+        _add(F.resize, kind, _resize_of(kind))
         _add(F.pad, kind, _pad_with(FILL[kind]))
         _add(F.crop, kind, _crop_with(FILL[kind]))
 

@@ -12,9 +12,10 @@ from mtlbench.errors import MtlbenchError
 from mtlbench.registry import unknown
 
 from . import nyud, parallel
+from .files import parse_size
 from .rendering import Rendered, compose, render
 from .rendering.vocabulary import CLASSES
-from .rooms import STREAMS, Rooms, parse_size
+from .rooms import STREAMS, Rooms
 
 log = logging.getLogger(__name__)
 Writer = Callable[[Path, str, Rendered], None]

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -21,6 +20,7 @@ from mtlbench.tasks import Tasks
 
 from . import cache, parallel, transforms
 from .cache import Layout
+from .files import parse_size
 from .rendering import compose, paint, render
 from .rendering.vocabulary import CLASSES, PARTS
 
@@ -190,17 +190,3 @@ class _Store:
 
         digests = parallel.each(one, self.count, self.folder.name)
         return {"checksum": hashlib.sha256("".join(digests).encode()).hexdigest()[:16], "renderer": RENDERER}
-
-
-def parse_size(size: str) -> tuple[int, int]:
-    """Height and width of a text such as "96x128".
-
-    Raises:
-        MtlbenchError: it is not of this form, or a side is below 16.
-    """
-    match = re.fullmatch(r"(\d+)x(\d+)", str(size))
-    if match is None or min(map(int, match.groups())) < 16:
-        raise MtlbenchError(
-            f"`size` must be HEIGHTxWIDTH with sides of at least 16, e.g. 96x128, got {size!r}"
-        )
-    return int(match[1]), int(match[2])

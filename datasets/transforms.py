@@ -12,10 +12,10 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
 from mtlbench.data import Sample, Transform
-from mtlbench.labels import ClassMap, Depth
+from mtlbench.labels import ClassMap
 
 from . import chance
-from .geometry import LABELS, Window, flip, pad, resize_image, resize_nearest
+from .geometry import LABELS, Window, flip, pad, resize_image, resize_nearest, zoom_values
 from .photometric import Distortion, jitter
 
 BALANCED_BY = "semseg"
@@ -87,7 +87,7 @@ def _zoom_and_crop(sample: Sample, zoom: float, size: tuple[int, int]) -> Sample
             result[name] = F.crop(resize_image(value, scaled), *window)
         elif isinstance(value, LABELS):
             plain = resize_nearest(value.as_subclass(Tensor), scaled, window)
-            result[name] = tv_tensors.wrap(plain / zoom if isinstance(value, Depth) else plain, like=value)
+            result[name] = tv_tensors.wrap(zoom_values(plain, type(value), zoom), like=value)
     return result
 
 

@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 
 from mtlbench import evaluation, profiling, provenance
 from mtlbench.balancing import Balancer
-from mtlbench.data import Dataset
+from mtlbench.data import Dataset, unpack
 from mtlbench.errors import CellFailed, DataError, MtlbenchError
 from mtlbench.folder import Costs, Failure, FailureKind, Job, Result, RunFolder, TaskRecord
 from mtlbench.loading import evaluation_batches
@@ -89,9 +89,8 @@ class _Run:
         tasks = {name: datasets["train"].tasks[name] for name in cell.tasks}
         network = build_network(cell, tasks)
         balancer = build_balancer(cell.balancer, tasks)
-        network.fit_constants(
-            islice(evaluation_batches(datasets["train"], tasks, batch_size=1), CONSTANT_IMAGES)
-        )
+        labels = islice(evaluation_batches(datasets["train"], tasks, batch_size=1), CONSTANT_IMAGES)
+        network.fit_constants(unpack(batch, tasks) for batch in labels)
         trainer = Trainer(
             cell,
             network,

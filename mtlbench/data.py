@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from mtlbench.errors import MtlbenchError
+from mtlbench.labels import ClassMap, Normals, unit_normals
 from mtlbench.tasks import Tasks
 
 Split = Literal["train", "val"]
@@ -83,27 +84,34 @@ class Dataset(TorchDataset[Sample]):
 def collate(samples: Sequence[Sample], tasks: Tasks) -> Batch:
     """Stack samples of one size; a label that a sample lacks becomes a map of the task's "no label" value.
 
-    Returns `{"image": uint8 (B, 3, H, W), task: (B, ...) plain tensors, ..., "id": list[str]}`.
+    Returns `{"image": uint8 (B, 3, H, W), task: (B, ...) plain tensors, ..., "id": list[str]}`; normals may
+    still be coded, see `unpack`.
     """
     batch: Batch = {"id": [sample["id"] for sample in samples]}
     batch["image"] = torch.stack([_plain(sample["image"]) for sample in samples])
-    height, width = batch["image"].shape[-2:]
+    size = batch["image"].shape[-2:]
     for name, task in tasks.items():
         labels = [_plain(sample[name]) for sample in samples if name in sample]
-        like = labels[0] if labels else _empty_label(task.label_type.__name__, height, width)
+        like = labels[0] if labels else _empty_label(task.label_type, *size)
         missing = torch.full_like(like, task.fill)
         batch[name] = torch.stack([_plain(sample[name]) if name in sample else missing for sample in samples])
     return batch
+
+
+def unpack(batch: Batch, tasks: Tasks) -> Batch:
+    """The batch with coded labels as values: what losses and metrics take; done on the device."""
+    coded = [name for name, task in tasks.items() if task.label_type is Normals]
+    return {**batch, **{name: unit_normals(batch[name]) for name in coded}}
 
 
 def _plain(tensor: Tensor) -> Tensor:
     return tensor.as_subclass(Tensor)
 
 
-def _empty_label(label_type: str, height: int, width: int) -> Tensor:
-    if label_type == "ClassMap":
+def _empty_label(label_type: type[Tensor], height: int, width: int) -> Tensor:
+    if label_type is ClassMap:
         return torch.empty(height, width, dtype=torch.uint8)
-    return torch.empty(3 if label_type == "Normals" else 1, height, width)
+    return torch.empty(3 if label_type is Normals else 1, height, width)
 
 
 def listing_fingerprint(paths: Sequence[Path]) -> str:

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor
 
-from mtlbench.data import Batch, Dataset
+from mtlbench.data import Batch, Dataset, collate, unpack
 from mtlbench.model import Method
 from mtlbench.precision import autocast
 from mtlbench.spec import Recipe
@@ -26,7 +26,7 @@ def evaluate(
     network.eval()
     metrics = {name: task.metric().to(fabric.device) for name, task in tasks.items()}
     for batch in batches:
-        batch = fabric.to_device(batch)
+        batch = unpack(fabric.to_device(batch), tasks)
         with autocast(recipe, fabric.device):
             outputs = network(network.normalise(batch["image"]))
         for name, metric in metrics.items():
@@ -42,6 +42,7 @@ def keep_pictures(
     network.eval()
     for index in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)) if count else ():
         sample = dataset.pad(dataset[int(index)])
+        labels = unpack(collate([sample], tasks), tasks)
         place = folder / str(sample["id"])
         place.mkdir(parents=True, exist_ok=True)
         image = sample["image"].as_subclass(Tensor)
@@ -49,7 +50,7 @@ def keep_pictures(
         outputs = network(network.normalise(image[None].to(device)))
         for name, task in tasks.items():
             prediction = task.decode(outputs.final[name].float())[0].cpu().numpy()
-            label = sample[name].as_subclass(Tensor).numpy() if name in sample else None
+            label = labels[name][0].numpy() if name in sample else None
             reference = prediction if label is None else label
             Image.fromarray(task.draw(prediction, reference)).save(place / f"{name}.prediction.png")
             if label is not None:

@@ -2,13 +2,15 @@
 it rightly.
 
 Class maps (semseg, human_parts, sal, edge) are `ClassMap`: (H, W) uint8 or int64, 255 = ignored.
-Depth is `Depth`: (1, H, W) float32, metres, 0 = invalid. Normals are `Normals`: (3, H, W) float32, unit
-    vectors
-(x right, y, z as the data set stores them), all-zero = invalid.
+Depth is `Depth`: (1, H, W) float32, metres, 0 = invalid; `Disparity` is its inverse, up to a factor.
+Normals are `Normals`: (3, H, W), unit vectors (x right, y, z as the data set stores them), float32 with
+    all-zero = invalid, or coded in 8 bits as archives store them.
 The kernels (a zoom divides depth, a flip negates the x of normals) are registered in
-`mtlbench.datasets.transforms`.
+`mtlbench.datasets.geometry`.
 """
 
+import torch
+from torch import Tensor
 from torchvision import tv_tensors
 
 IGNORE = 255
@@ -23,5 +25,21 @@ class Depth(tv_tensors.TVTensor):
     """Depth in metres, (1, H, W) float32, 0 = invalid; nearest interpolation, divided by the zoom."""
 
 
+class Disparity(tv_tensors.TVTensor):
+    """Inverse depth, (1, H, W) float32, 0 = invalid; nearest interpolation, multiplied by the zoom."""
+
+
 class Normals(tv_tensors.TVTensor):
-    """Unit normals, (3, H, W) float32, all-zero = invalid; nearest interpolation, a flip negates x."""
+    """Unit normals, (3, H, W), nearest interpolation, a flip negates x.
+
+    float32 with all-zero = invalid; or uint8, the code of image archives: n = 2 v / 255 - 1, normalised, and
+    (0, 0, 0) = invalid. Batches keep the code, a quarter of the bytes, until they are on the device.
+    """
+
+
+def unit_normals(labels: Tensor) -> Tensor:
+    """(..., 3, H, W) normals in either form -> float32 unit vectors, all-zero where invalid."""
+    if labels.dtype != torch.uint8:
+        return labels
+    valid = (labels != 0).any(-3, keepdim=True)
+    return torch.nn.functional.normalize(labels.float() * (2 / 255) - 1, dim=-3) * valid

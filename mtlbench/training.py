@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mtlbench import checkpoint
 from mtlbench.balancing import Balancer, Step
-from mtlbench.data import Batch, Dataset
+from mtlbench.data import Batch, Dataset, unpack
 from mtlbench.engine import Diagnostics, Engine
 from mtlbench.errors import CellFailed
 from mtlbench.folder import RunFolder
@@ -105,7 +105,7 @@ class Trainer:
         """One optimizer step over all its micro-batches; returns the losses of the active tasks."""
         set_learning_rate(optimizer, self.recipe, self.step)
         torch.manual_seed(derive(self.cell.seed, "step", self.step, self.fabric.global_rank))
-        parts = [self.fabric.to_device(next(batches)) for _ in range(self.recipe.accumulate)]
+        parts = [self._fetch(batches) for _ in range(self.recipe.accumulate)]
         active = self._labelled(parts)
         step = self._describe(active)
         sums = {name: torch.zeros((), device=self.fabric.device) for name in active}
@@ -126,6 +126,9 @@ class Trainer:
         optimizer.step()
         optimizer.zero_grad()
         return values, diagnostics
+
+    def _fetch(self, batches: Iterator[Batch]) -> Batch:
+        return unpack(self.fabric.to_device(next(batches)), self.tasks)
 
     def _images(self, batch: Batch) -> Tensor:
         images = self.network.normalise(batch["image"])

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from mtlbench.data import Dataset, Sample, Split, Transform, collate
-from mtlbench.labels import ClassMap, Depth
+from mtlbench.labels import ClassMap, Normals, unit_normals
 from mtlbench.tasks import IGNORE, Task, Tasks
 
 SPLITS: tuple[Split, Split] = ("train", "val")
@@ -186,12 +186,12 @@ def _assert_label(label: Tensor, task: Task, size: tuple[int, ...], what: str) -
         shape, allowed = size, (torch.uint8, torch.int64)
         stray = plain[(plain != IGNORE) & ((plain < 0) | (plain >= max(2, task.channels)))]
         problem = f"{what} holds class {stray[0]}" if len(stray) else ""
-    elif task.label_type is Depth:
+    elif task.label_type is not Normals:
         shape, allowed = (1, *size), (torch.float32,)
         problem = "" if plain.isfinite().all() and plain.min() >= 0 else f"{what} holds {plain.min()}"
     else:
-        shape, allowed = (3, *size), (torch.float32,)
-        lengths = plain.norm(dim=0)
+        shape, allowed = (3, *size), (torch.float32, torch.uint8)
+        lengths = unit_normals(plain).norm(dim=0)
         off = (lengths - 1).abs().where(lengths != 0, 0)
         problem = (
             "" if off.max() < UNIT_TOLERANCE else f"{what} holds a vector that is off 1 by {off.max():.3g}"

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from mtlbench.labels import ClassMap, Depth, Normals
+from mtlbench.labels import ClassMap, Depth, Disparity, Normals, unit_normals
 
 HEIGHT, WIDTH = 7, 10
 
@@ -51,7 +51,18 @@ def test_operation_moves_label(kind: type[Tensor], name: str) -> None:
     moved = operation(ramp(kind), *arguments)
     assert type(moved) is kind
     expected = reference(plane(ramp(kind)), FILL[kind])
-    np.testing.assert_allclose(plane(moved), expected / 2 if (kind, name) == (Depth, "resize") else expected)
+    closer = {Depth: 0.5, Disparity: 2.0}.get(kind, 1.0) if name == "resize" else 1.0
+    np.testing.assert_allclose(plane(moved), expected * closer)
+
+
+def test_flip_of_coded_normals_is_that_of_their_values() -> None:
+    coded = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    coded[:, 0, 0] = 0
+    coded[:, 1, 1] = torch.tensor([255, 0, 0])  # its mirror would be the code of "no label"
+    flipped = unit_normals(F.horizontal_flip(Normals(coded)).as_subclass(Tensor))
+    expected = unit_normals(coded).flip(-1) * torch.tensor([-1.0, 1, 1])[:, None, None]
+    torch.testing.assert_close(flipped, expected)
+    assert not flipped[:, 0, -1].any()
 
 
 def test_flip_negates_x_of_normals() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from mtlbench.data import collate
 from mtlbench.errors import DataError, MtlbenchError
+from mtlbench.labels import unit_normals
 
 TASKS = ("semseg", "depth", "normals", "edge")
 Kind = Literal["NYUDv2", "NYUD_MT"]
@@ -45,7 +46,8 @@ def test_samples(root: Path, flavour: Kind) -> None:
     assert sample["image"].shape == (3, 45, 60)
     for name, task in NYUD.tasks.items():
         assert type(sample[name]) is task.label_type
-    assert torch.allclose(torch.linalg.norm(sample["normals"], dim=0), torch.ones(45, 60), atol=1e-5)
+    normals = unit_normals(sample["normals"].as_subclass(torch.Tensor))
+    assert torch.allclose(torch.linalg.norm(normals, dim=0), torch.ones(45, 60), atol=1e-5)
     assert sample["depth"].shape == (1, 45, 60)
     assert set(sample["edge"].unique().tolist()) == {0, 1}
 
@@ -65,7 +67,8 @@ def test_both_flavours_hold_the_same_labels(tmp_path: Path) -> None:
         samples.append(NYUD("val", TASKS, root=str(tmp_path / flavour))[0])
     for name in ("semseg", "depth", "edge"):
         assert torch.equal(samples[0][name], samples[1][name])
-    assert (samples[0]["normals"] - samples[1]["normals"]).abs().max() < 0.01
+    coded, plain = (unit_normals(sample["normals"].as_subclass(torch.Tensor)) for sample in samples)
+    assert (coded - plain).abs().max() < 0.01
     assert (samples[0]["image"].float() - samples[1]["image"].float()).abs().mean() < 8
 
 
@@ -87,11 +90,15 @@ def test_semseg_values(png: Path) -> None:
 def test_png_normals_are_decoded(png: Path) -> None:
     stored = np.full((45, 60, 3), 128, dtype=np.uint8)
     stored[0, 0] = 255, 128, 0
+    stored[1, 1] = 0, 0, 0
     Image.fromarray(stored).save(png / "normals" / "0003.png")
-    normals = NYUD("val", ("normals",), root=str(png))[0]["normals"]
+    coded = NYUD("val", ("normals",), root=str(png))[0]["normals"]
+    assert coded.dtype == torch.uint8
+    normals = unit_normals(coded.as_subclass(torch.Tensor))
     x, y, z = 1.0, 2 * 128 / 255 - 1, -1.0
     expected = torch.tensor([x, y, z]) / (x * x + y * y + z * z) ** 0.5
-    assert torch.allclose(normals[:, 0, 0].as_subclass(torch.Tensor), expected)
+    assert torch.allclose(normals[:, 0, 0], expected, atol=1e-6)
+    assert torch.allclose(normals[:, 1, 1], torch.full((3,), -(3**-0.5)))  # no pixel of a png is invalid
 
 
 def test_zero_normals_and_depth_stay_zero(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from mtlbench.datasets.rooms import Rooms, parse_size
+from mtlbench.datasets.files import parse_size
+from mtlbench.datasets.rooms import Rooms
 from torchvision import tv_tensors
 
 from mtlbench.data import collate

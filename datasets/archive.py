@@ -1,0 +1,126 @@
+"""What data sets that read an archive's files have in common."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from torchvision.tv_tensors import TVTensor
+
+from mtlbench.data import Dataset, Sample, Split, listing_fingerprint
+from mtlbench.errors import DataError
+
+from . import files, transforms
+
+SPLITS: tuple[Split, Split] = ("train", "val")
+IMAGE = "image"
+"""The key of the picture, in samples and among files."""
+
+
+class Archive(Dataset):
+    """A data set of files: ids by split, the files of an id, and how each is decoded.
+
+    A subclass lists its ids in `list_ids`, names all files of an image in `paths`, and decodes one in
+    `decode`; its options beside `root` are attributes that its constructor sets before it calls this one.
+    Training samples hold `semseg` also when it was not asked for, since crops are balanced by it.
+
+    Attributes:
+        root: the unpacked archive.
+        ids: of the split's images.
+    """
+
+    title: ClassVar[str]
+    """The data set's name in messages."""
+
+    images: ClassVar[Mapping[Split, int]]
+    """How many images the published splits have."""
+
+    def __init__(self, split: Split, tasks: Sequence[str], root: str) -> None:
+        super().__init__(split, tasks)
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise DataError(
+                f"{self.title} is required at {self.root}, but there is no such folder: unpack the archive"
+                f" and set `root` to it (docs/datasets.md says where to get it)"
+            )
+        self.ids = self.list_ids(split)
+        balanced = transforms.BALANCED_BY
+        extra = (balanced,) if split == "train" and balanced in self.tasks else ()
+        self._names = tuple(dict.fromkeys((*self.requested, *extra)))
+
+    def list_ids(self, split: Split) -> list[str]:
+        """The ids of a split's images, in order.
+
+        Raises:
+            DataError: the split's list is missing, empty or malformed.
+        """
+        raise NotImplementedError
+
+    def paths(self, name: str) -> dict[str, Path]:
+        """Every file of an image, also of tasks that were not asked for: what it holds -> path.
+
+        Keys are "image" and task names, and others for files that serve several tasks.
+        """
+        raise NotImplementedError
+
+    def decode(self, what: str, name: str, size: files.Size | None) -> TVTensor | None:
+        """The picture or one label of an image.
+
+        Args:
+            what: "image" or a task.
+            name: an id.
+            size: (H, W) that it must have, or None where any is right.
+
+        Returns:
+            `tv_tensors.Image` uint8 (3, H, W), a label as in `mtlbench.labels`, or None where the image has
+            no such label.
+
+        Raises:
+            DataError: the file is unreadable or wrong; with its path and what was found.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def open(cls, split: Split, **options: Any) -> Self:
+        """A split with all tasks."""
+        return cls(split, tuple(cls.tasks), **options)
+
+    @classmethod
+    def prepare(cls, **options: Any) -> None:
+        """Check, by listing folders, that every image of both splits has all its files.
+
+        Args:
+            options: the keyword-only arguments of the constructor.
+
+        Raises:
+            DataError: something is missing, or the splits share an image.
+        """
+        splits = [cls.open(split, **options) for split in SPLITS]
+        shared = sorted(set(splits[0].ids) & set(splits[1].ids))
+        if shared:
+            raise DataError(
+                f"the splits in {splits[0].root} must share no image, but both name {shared[0]!r}"
+            )
+        files.require([path for made in splits for name in made.ids for path in made.paths(name).values()])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Sample:
+        name = self.ids[index]
+        image = self.decode(IMAGE, name, None)
+        assert image is not None, f"{name} has no image"
+        sample: Sample = {"id": name, IMAGE: image}
+        height, width = image.shape[-2:]
+        for task in self._names:
+            label = self.decode(task, name, (height, width))
+            if label is not None:
+                sample[task] = label
+        return sample
+
+    def pad(self, sample: Sample) -> Sample:
+        """Centred padding to `size`; body parts without a person become "no label"."""
+        return transforms.pad_to(sample, self.size)
+
+    def fingerprint(self) -> str:
+        """A checksum of the names and sizes of the split's files."""
+        return listing_fingerprint([path for name in self.ids for path in self.paths(name).values()])
