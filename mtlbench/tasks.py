@@ -18,8 +18,9 @@ from torchmetrics import Metric
 from torchvision.tv_tensors import TVTensor
 
 from mtlbench import constants, drawing, losses
+from mtlbench.boundary.protocols import find_protocol
 from mtlbench.labels import IGNORE, ClassMap, Depth, Normals
-from mtlbench.metrics import BoundaryLoss, DepthError, MaxF, MeanIoU, NormalsError
+from mtlbench.metrics import BoundaryScores, DepthError, MaxF, MeanIoU, NormalsError
 
 Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -137,10 +138,11 @@ def sal() -> Task:
     )
 
 
-def edge(pos_weight: float = 0.95) -> Task:
-    """Boundary detection: weighted binary cross-entropy on one logit, positives weighted with `pos_weight`.
+def edge(pos_weight: float = 0.95, protocol: str = "edge.seism.nyud") -> Task:
+    """Boundary detection: weighted binary cross-entropy on one logit, odsF of `protocol`.
 
-    Published: 0.8 on NYUD-v2, 0.95 on PASCAL-Context.
+    Positives weigh `pos_weight`; published: 0.8 on NYUD-v2, 0.95 on PASCAL-Context. Protocols are those of
+    `mtlbench.boundary.protocols`.
     """
     if not 0 < pos_weight < 1:
         raise ValueError(f"`pos_weight` must lie between 0 and 1, got {pos_weight}")
@@ -151,11 +153,11 @@ def edge(pos_weight: float = 0.95) -> Task:
         fill=IGNORE,
         loss=partial(losses.weighted_binary_cross_entropy, pos_weight=pos_weight),
         valid=valid_classes,
-        metric=partial(BoundaryLoss, pos_weight=pos_weight),
-        primary="edge.loss",
-        higher_is_better=False,
-        column="loss",
-        scale=1.0,
+        metric=partial(BoundaryScores, protocol, pos_weight=pos_weight),
+        primary=f"{find_protocol(protocol).name}.odsF",
+        higher_is_better=True,
+        column="odsF",
+        scale=100.0,
         weight=50.0,
         decode=lambda logits: logits.sigmoid()[:, 0],
         constant=partial(constants.positive_logit, pos_weight=pos_weight),
