@@ -9,7 +9,7 @@ DeGMix).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -17,10 +17,17 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchvision.tv_tensors import TVTensor
 
-from mtlbench import constants, drawing, losses
+from mtlbench import catalogue, constants, drawing, losses
 from mtlbench.boundary.protocols import find_protocol
 from mtlbench.labels import IGNORE, ClassMap, Depth, Normals
-from mtlbench.metrics import BoundaryScores, DepthError, MaxF, MeanIoU, NormalsError
+from mtlbench.metrics import (
+    BoundaryScores,
+    DepthScores,
+    NormalsScores,
+    PartsScores,
+    SaliencyScores,
+    SegmentationScores,
+)
 
 Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -76,23 +83,24 @@ def valid_classes(labels: Tensor) -> Tensor:
     return labels != IGNORE
 
 
-def semseg(classes: Sequence[str]) -> Task:
+def semseg(classes: Sequence[str], *, primary: str = "miou.dataset.absent0") -> Task:
     """Semantic segmentation: cross-entropy, mIoU over all classes (absent ones count as 0)."""
-    return _classification(
-        "semseg", classes, primary="miou.dataset.absent0", weight=1.0, draw=drawing.draw_classes
-    )
+    metric = partial(SegmentationScores, len(classes))
+    return _classification("semseg", classes, metric, primary, weight=1.0, draw=drawing.draw_classes)
 
 
-def human_parts(classes: Sequence[str]) -> Task:
+def human_parts(classes: Sequence[str], *, primary: str = "parts.atrc") -> Task:
     """Human part segmentation, background counted; images without a person are ignored (labels all 255)."""
-    return _classification("human_parts", classes, primary="parts.atrc", weight=2.0, draw=drawing.draw_parts)
+    metric = partial(PartsScores, len(classes))
+    return _classification("human_parts", classes, metric, primary, weight=2.0, draw=drawing.draw_parts)
 
 
 def _classification(
     name: str,
     classes: Sequence[str],
+    metric: Callable[[], Metric],
+    primary: str,
     *,
-    primary: Literal["miou.dataset.absent0", "parts.atrc"],
     weight: float,
     draw: Draw,
 ) -> Task:
@@ -103,11 +111,8 @@ def _classification(
         fill=IGNORE,
         loss=losses.cross_entropy,
         valid=valid_classes,
-        metric=partial(MeanIoU, len(classes), variant=primary),
-        primary=primary,
-        higher_is_better=True,
-        column="mIoU",
-        scale=100.0,
+        metric=metric,
+        **_shown(name, primary),
         weight=weight,
         decode=_argmax,
         constant=partial(constants.class_frequencies, num_classes=len(classes)),
@@ -116,7 +121,26 @@ def _classification(
     )
 
 
-def sal() -> Task:
+class _Shown(TypedDict):
+    """What the catalogue says of a primary variant."""
+
+    primary: str
+    higher_is_better: bool
+    column: str
+    scale: float
+
+
+def _shown(task: str, primary: str) -> _Shown:
+    variant = catalogue.find(task, primary)
+    return _Shown(
+        primary=primary,
+        higher_is_better=variant.higher_is_better,
+        column=variant.column,
+        scale=variant.scale,
+    )
+
+
+def sal(*, primary: str = "sal.maxF.dataset.b0.3") -> Task:
     """Saliency: class-balanced cross-entropy on two channels, maximal F (beta^2 = 0.3) over the data set."""
     return Task(
         name="sal",
@@ -125,11 +149,8 @@ def sal() -> Task:
         fill=IGNORE,
         loss=losses.balanced_cross_entropy,
         valid=valid_classes,
-        metric=MaxF,
-        primary="sal.maxF.dataset.b0.3",
-        higher_is_better=True,
-        column="maxF",
-        scale=100.0,
+        metric=SaliencyScores,
+        **_shown("sal", primary),
         weight=5.0,
         decode=_argmax,
         constant=constants.always_positive,
@@ -165,8 +186,11 @@ def edge(pos_weight: float = 0.95, protocol: str = "edge.seism.nyud") -> Task:
     )
 
 
-def depth() -> Task:
-    """Monocular depth in metres: L1 loss, root mean square error over all valid pixels of the data set."""
+def depth(*, primary: str = "depth.rmse.pixels", batch: int = 2) -> Task:
+    """Monocular depth in metres: L1 loss, root mean square error over all valid pixels of the data set.
+
+    Variants that are means over batches (`depth.abs_err`) take `batch` images for one.
+    """
     return Task(
         name="depth",
         channels=1,
@@ -174,11 +198,8 @@ def depth() -> Task:
         fill=0,
         loss=losses.depth_l1,
         valid=losses.valid_depth,
-        metric=DepthError,
-        primary="depth.rmse.pixels",
-        higher_is_better=False,
-        column="rmse",
-        scale=1.0,
+        metric=partial(DepthScores, batch=batch),
+        **_shown("depth", primary),
         weight=1.0,
         decode=lambda logits: logits.clamp(min=0),
         constant=constants.mean_depth,
@@ -186,8 +207,11 @@ def depth() -> Task:
     )
 
 
-def normals() -> Task:
-    """Surface normals: L1 on normalised predictions, mean angle in degrees over all valid pixels."""
+def normals(*, primary: str = "normals.mean.pixels.atan2", batch: int = 2) -> Task:
+    """Surface normals: L1 on normalised predictions, mean angle in degrees over all valid pixels.
+
+    Variants that are means over batches (`normals.mean.batches`) take `batch` images for one.
+    """
     return Task(
         name="normals",
         channels=3,
@@ -195,11 +219,8 @@ def normals() -> Task:
         fill=0,
         loss=losses.normals_l1,
         valid=losses.valid_normals,
-        metric=NormalsError,
-        primary="normals.mean.pixels.atan2",
-        higher_is_better=False,
-        column="mErr",
-        scale=1.0,
+        metric=partial(NormalsScores, batch=batch),
+        **_shown("normals", primary),
         weight=10.0,
         decode=lambda logits: torch.nn.functional.normalize(logits, dim=1),
         constant=constants.mean_normal,

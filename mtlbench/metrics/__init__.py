@@ -1,9 +1,21 @@
-"""Metrics under the names of their published variants; states are exact (int64 counts, float64 sums)."""
+"""Metrics under the names of their published variants; states are exact (int64 counts, float64 sums).
+
+One metric a task gives all variants in one pass. `mtlbench.catalogue` says in words what each of them is.
+"""
 
 from mtlbench.metrics.boundary import BoundaryLoss, BoundaryScores
-from mtlbench.metrics.depth import DepthError
-from mtlbench.metrics.iou import MeanIoU
-from mtlbench.metrics.normals import NormalsError
-from mtlbench.metrics.saliency import MaxF
+from mtlbench.metrics.depth import DepthScores
+from mtlbench.metrics.normals import NormalsScores
+from mtlbench.metrics.parts import PartsScores
+from mtlbench.metrics.saliency import SaliencyScores
+from mtlbench.metrics.segmentation import SegmentationScores
 
-__all__ = ["BoundaryLoss", "BoundaryScores", "DepthError", "MaxF", "MeanIoU", "NormalsError"]
+__all__ = [
+    "BoundaryLoss",
+    "BoundaryScores",
+    "DepthScores",
+    "NormalsScores",
+    "PartsScores",
+    "SaliencyScores",
+    "SegmentationScores",
+]
