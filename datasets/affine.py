@@ -1,8 +1,9 @@
 """Rotation and zoom of maps about their middle, then a change of size, with OpenCV's sampling rules.
 
-`cv2.warpAffine` (4.10) looks for a pixel's source in steps of 1/1024 (nearest) or 1/32 (cubic) of a pixel, and what
-lies outside is 0; `cv2.resize` repeats the border. The cubic's parameter is -0.75 in both. Labels are fetched
-through both steps at once, which for nearest neighbours is the same; images are interpolated twice.
+`cv2.warpAffine` (of OpenCV 4) looks for a pixel's source in steps of 1/1024 (nearest) or 1/32 (cubic) of a
+pixel, and what lies outside is 0; `cv2.resize` repeats the border. The cubic's parameter is -0.75 in both.
+Labels are fetched through both steps at once, which for nearest neighbours is the same; images are
+interpolated twice.
 """
 
 import math

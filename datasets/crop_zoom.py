@@ -1,8 +1,8 @@
 """The training transform of MTAN, LibMTL and Nash-MTL on NYUv2: a crop stretched back, and a flip.
 
-As published: the crop is 1, 1/1.2 or 1/1.5 of each side; image and normals bilinear with corners aligned, class
-maps and depth nearest, depth divided by the zoom. Two departures: images are rounded to 8 bits, and stretched
-normals are made unit vectors again, which the published code does not do.
+As published: the crop is 1, 1/1.2 or 1/1.5 of each side; image and normals bilinear with corners aligned,
+class maps and depth nearest, depth divided by the zoom. Two departures: images are rounded to 8 bits, and
+stretched normals are made unit vectors again, which the published code does not do.
 """
 
 import torch

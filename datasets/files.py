@@ -1,15 +1,26 @@
 """Reads one file of an archive into an array, or says what is wrong with it."""
 
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from mtlbench.errors import DataError, MtlbenchError
 
 Size = tuple[int, int]
+DEEP = "I;16"
+_MODES = {"RGB": ("RGB",), "L": ("L", "P"), DEEP: (DEEP, "I")}
+"""Pillow's modes that are read as each mode; "P" are a palette's indices."""
+_MAT_ERRORS = (
+    OSError, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError, NotImplementedError,
+    MatReadError, zlib.error,
+)  # fmt: skip
+"""What `loadmat` raises for files that are cut, damaged or of another version."""
 
 
 def parse_size(size: str) -> tuple[int, int]:
@@ -36,6 +47,11 @@ def read_grey(path: Path, size: Size | None = None) -> np.ndarray:
     return _read_image(path, "L", size)
 
 
+def read_deep(path: Path, size: Size | None = None) -> np.ndarray:
+    """A 16-bit single-channel image as (H, W) uint16."""
+    return _read_image(path, DEEP, size)
+
+
 def image_size(path: Path) -> Size:
     """Height and width from an image's header."""
     try:
@@ -56,6 +72,17 @@ def read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     if array.shape != shape or array.dtype.kind not in "fiub":
         raise DataError(f"{path} must hold numbers of shape {shape}, found {array.dtype} {array.shape}")
     return array
+
+
+def read_mat(path: Path, key: str) -> np.ndarray:
+    """One variable of a MATLAB file (version 5), as `scipy.io.loadmat` gives it."""
+    try:
+        found = loadmat(path, variable_names=[key])
+    except _MAT_ERRORS as error:
+        raise DataError(_unreadable(path, f"a MATLAB file that holds `{key}`", error)) from error
+    if key not in found:
+        raise DataError(f"{path} must hold `{key}`, but does not")
+    return np.asarray(found[key])
 
 
 def read_ids(path: Path) -> list[str]:
@@ -109,15 +136,21 @@ def _read_image(path: Path, mode: str, size: Size | None) -> np.ndarray:
         UnidentifiedImageError,
         SyntaxError,
     ) as error:  # Pillow raises SyntaxError for broken PNG chunks
-        raise DataError(_unreadable(path, f"an 8-bit {mode} image", error)) from error
-    if found != mode and not (mode == "L" and found == "P"):
-        raise DataError(f"{path} must be an 8-bit {mode} image, found mode {found}")
+        raise DataError(_unreadable(path, _called(mode), error)) from error
+    if found not in _MODES[mode]:
+        raise DataError(f"{path} must be {_called(mode)}, found mode {found}")
+    if mode == DEEP:
+        array = array.astype(np.uint16, copy=False)
     if size is not None and array.shape[:2] != size:
         raise DataError(
             f"{path} must be {size[0]}x{size[1]} (height x width) as the split's first image is,"
             f" found {array.shape[0]}x{array.shape[1]}"
         )
     return array
+
+
+def _called(mode: str) -> str:
+    return "a 16-bit greyscale image" if mode == DEEP else f"an 8-bit {mode} image"
 
 
 def _unreadable(path: Path, expected: str, error: Exception) -> str:

@@ -81,7 +81,7 @@ def _settle(sample: Sample) -> Sample:
 
 
 def _turned(normals: Tensor, affine: Affine) -> Tensor:
-    """Normals (3, h, w) float32 -> (3, H, W), their x and y turned with the picture (y down, as published)."""
+    """Normals (3, h, w) float32 -> (3, H, W), x and y turned with the picture (y down, as published)."""
     vectors = affine.cubic(normals.numpy())
     radians = math.radians(affine.angle)
     _turn(vectors, math.cos(radians), math.sin(radians))
