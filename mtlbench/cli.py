@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -198,6 +198,41 @@ def check_data(
     from mtlbench import commands
 
     raise typer.Exit(commands.check_data(name, root, _console))
+
+
+@app.command("score-boundaries")
+def score_boundaries(
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PRED_DIR", help="Predictions: 8-bit .png, or .npy.")
+    ],
+    truths: Annotated[Path, typer.Argument(metavar="GT_DIR", help="Ground truths: .png, .npy or .mat.")],
+    protocol: Annotated[
+        str, typer.Option(help="edge.seism.nyud, edge.seism.pascal, edge.mti.pascal or edge.bsds.")
+    ] = "edge.seism.nyud",
+    truth: Annotated[
+        Literal["edges", "labels", "boundaries"] | None,
+        typer.Option(help="What ground truths hold. Default: the protocol's."),
+    ] = None,
+    max_dist: Annotated[
+        float | None, typer.Option(help="Largest distance of matched pixels, as a share of the diagonal.")
+    ] = None,
+    nms: Annotated[
+        bool | None, typer.Option("--nms/--no-nms", help="Non-maximum suppression of predictions.")
+    ] = None,
+    thresholds: Annotated[int | None, typer.Option(help="So many evenly spaced ones.")] = None,
+    ids: Annotated[
+        Path | None, typer.Option(help="A file that names the images to score, one a line. Default: all.")
+    ] = None,
+    plot: Annotated[Path, typer.Option(help="Where to draw precision over recall.")] = Path("boundaries.png"),
+    jobs: Annotated[int | None, typer.Option(help="Images at a time. Default: the cores.")] = None,
+) -> None:
+    """Score a folder of predicted boundaries: odsF, oisF, AP and the precision-recall curve."""
+    from mtlbench.boundary import command
+
+    changed = command.changed_protocol(
+        protocol, max_dist=max_dist, nms=nms, thresholds=thresholds, truth=truth
+    )
+    command.score_folders(predictions, truths, changed, _console, ids=ids, plot=plot, jobs=jobs)
 
 
 @app.command("run-cell", hidden=True)

@@ -17,12 +17,18 @@ map of labels, which is outlined; or boundaries, taken as they are. All three ar
 
 
 def even_thresholds(count: int) -> tuple[float, ...]:
-    """`count` thresholds from 1 / (count + 1) to count / (count + 1); 99 gives 0.01, 0.02, ..., 0.99."""
+    """`count` thresholds from 1 / (count + 1) to count / (count + 1), rounded as `numpy.linspace` does.
+
+    Raises:
+        MtlbenchError: `count` is less than 1.
+    """
+    if count < 1:
+        raise MtlbenchError(f"`thresholds` must be >= 1, got {count}")
     return tuple(np.linspace(1 / (count + 1), 1 - 1 / (count + 1), count).tolist())
 
 
-HED = (0.001, *even_thresholds(99), 0.999)
-"""The 101 thresholds of SEISM's `HED.txt`."""
+HED = (0.001, *(k / 100 for k in range(1, 100)), 0.999)
+"""The 101 thresholds of SEISM's `HED.txt`, decimals as the file has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
