@@ -1,7 +1,7 @@
 """Means over batches, as some published loops report them, whatever the size of the batches here."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ class BatchMeans(Metric):
         super().__init__()
         assert batch >= 1
         self.batch = batch
-        self._pending: list[Tensor] = []
+        self._clear()
         zeros = torch.zeros(values, dtype=torch.float64)
         none = torch.zeros((), dtype=torch.int64)
         self.add_state("group_total", zeros.clone(), dist_reduce_fx="sum")
@@ -39,29 +39,35 @@ class BatchMeans(Metric):
         self.add_state("open_groups", none.clone(), dist_reduce_fx="sum")
 
     @abstractmethod
-    def group_values(self, images: Sequence[Tensor]) -> Tensor:
-        """What a group's images were kept as -> its numbers (values,) float64; NaN where it has no valid
-        pixel, as in the published loops.
+    def group_values(self, *totals: Tensor) -> Tensor:
+        """What the images of a group add up to -> its numbers (values,) float64.
+
+        NaN where the group has no valid pixel, as in the published loops.
         """
 
     def reset(self) -> None:
         super().reset()
-        self._pending = []
+        self._clear()
 
-    def add_images(self, images: Sequence[Tensor]) -> None:
-        """Take in the images of one update, each as the tensor that `group_values` needs of it."""
+    def add_images(self, images: Iterable[Sequence[Tensor]]) -> None:
+        """Take in the images of one update: of each, the tensors that `group_values` takes the sums of."""
         for image in images:
-            self._pending.append(image)
-            if len(self._pending) == self.batch:
-                self.group_total += self.group_values(self._pending)
+            old = self._totals or [0] * len(image)
+            self._totals = [total + part for total, part in zip(old, image, strict=True)]
+            self._pending += 1
+            if self._pending == self.batch:
+                self.group_total += self.group_values(*self._totals)
                 self.groups += 1
-                self._pending = []
-        if self._pending:
-            self.open_total = self.group_values(self._pending)
-        else:
-            self.open_total = torch.zeros_like(self.open_total)
+                self._clear()
+        zeros = torch.zeros_like(self.open_total)
+        self.open_total = self.group_values(*self._totals) if self._pending else zeros
         self.open_groups = torch.full_like(self.open_groups, bool(self._pending))
 
     def group_means(self) -> Tensor:
         """(values,): means over all groups, the incomplete one counting as much as the others."""
         return (self.group_total + self.open_total) / (self.groups + self.open_groups)
+
+    def _clear(self) -> None:
+        """Begin a group."""
+        self._totals: list[Tensor] = []
+        self._pending = 0

@@ -1,7 +1,5 @@
 """Errors of depth maps."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -72,8 +70,8 @@ class DepthScores(BatchMeans):
             ]
         )
 
-    def _add_image(self, predicted: Tensor, truth: Tensor) -> Tensor:
-        """Valid pixels of one image, (n,) each -> (3,): n and the sums that batch means need."""
+    def _add_image(self, predicted: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """Valid pixels of one image, (n,) each -> n and the sums (2,) that batch means need."""
         raw = (predicted - truth).abs()
         clamped = predicted.clamp(min=SMALLEST)
         squared = (clamped - truth).square()
@@ -97,12 +95,12 @@ class DepthScores(BatchMeans):
         if len(truth):
             self.image_rmse += (sums[0] / pixels).sqrt()
             self.images += 1
-        return torch.stack([pixels.double(), sums[4], sums[5]])
+        return pixels, sums[4:]
 
-    def group_values(self, images: Sequence[Tensor]) -> Tensor:
+    def group_values(self, *totals: Tensor) -> Tensor:
         """Mean absolute and mean relative error of a batch."""
-        totals = torch.stack(list(images)).sum(0)
-        return totals[1:] / totals[0]
+        pixels, sums = totals
+        return sums / pixels
 
     def compute(self) -> dict[str, float]:
         """NaN where no pixel had a label."""

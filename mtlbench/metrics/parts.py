@@ -44,7 +44,7 @@ class PartsScores(Metric):
         valid = valid_labels(labels, self.num_classes)
         self.unusable += (largest.isnan() & valid).sum()
         for classes, truth, known in zip(predicted, labels, valid, strict=True):
-            counts = count_pairs(classes, truth, known, self.num_classes)
+            counts, _ = count_pairs(classes, truth, known, self.num_classes)
             all_zero = counts[0].sum() == truth.numel()
             person = counts[1:].sum() > 0
             self.confusions += torch.stack([counts, counts * ~all_zero, counts * person])

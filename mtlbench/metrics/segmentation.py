@@ -49,13 +49,12 @@ class SegmentationScores(Metric):
         valid = valid_labels(labels, self.num_classes)
         self.unusable += (largest.isnan() & valid).sum()
         for classes, truth, known in zip(predicted, labels, valid, strict=True):
-            self._update_image(classes, count_pairs(classes, truth, known, self.num_classes))
+            self._update_image(*count_pairs(classes, truth, known, self.num_classes))
 
-    def _update_image(self, classes: Tensor, counts: Tensor) -> None:
-        """Predicted classes (H, W), counts (K, K) of its valid pixels."""
+    def _update_image(self, counts: Tensor, elsewhere: Tensor) -> None:
+        """Counts of one image as `count_pairs` gives them."""
         pixels, hits = counts.sum(), counts.diagonal()
-        everywhere = torch.bincount(classes.flatten(), minlength=self.num_classes)
-        union = everywhere + counts.sum(1) - hits
+        union = elsewhere + counts.sum(0) + counts.sum(1) - hits
         iou = (hits.double() / union.clamp(min=1)).sum() / (union > 0).sum()
         labelled = pixels > 0
         self.confusion += counts
@@ -81,10 +80,17 @@ def valid_labels(labels: Tensor, num_classes: int) -> Tensor:
     return (labels >= 0) & (labels < num_classes) & (labels != IGNORE)
 
 
-def count_pairs(classes: Tensor, labels: Tensor, valid: Tensor, num_classes: int) -> Tensor:
-    """Predicted classes, labels, mask, each (H, W) -> int64 (K, K), rows: labels, columns: predictions."""
-    pairs = labels[valid].long() * num_classes + classes[valid]
-    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
+def count_pairs(classes: Tensor, labels: Tensor, valid: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Count the pixels of an image: predicted classes, labels, mask, each (H, W).
+
+    Returns:
+        int64 (K, K) of valid pixels, rows: labels, columns: predictions; int64 (K,) of the other pixels'
+        predictions.
+    """
+    pairs = torch.where(valid, labels, num_classes).long() * num_classes + classes
+    counts = torch.bincount(pairs.flatten(), minlength=num_classes * (num_classes + 1))
+    counts = counts.view(num_classes + 1, num_classes)
+    return counts[:-1], counts[-1]
 
 
 def mean_iou(confusion: Tensor, *, absent: float) -> Tensor:

@@ -189,4 +189,4 @@ def test_medians_against_sorting() -> None:
         angles = F.cosine_similarity(logits, labels, dim=1).acos().rad2deg().flatten()
         found = scores(NormalsScores(), logits, labels)
         assert found["normals.median.pixels.atan2"] == pytest.approx(np.median(angles), abs=5e-4)
-        assert found["normals.median.batches"] == pytest.approx(np.median(angles), abs=5e-5)
+        assert found["normals.median.batches"] == pytest.approx(np.median(angles), abs=5e-4)
