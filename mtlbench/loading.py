@@ -59,8 +59,14 @@ def train_batches(
 def evaluation_batches(
     dataset: Dataset, tasks: Tasks, *, batch_size: int, rank: int = 0, ranks: int = 1, workers: int = 0
 ) -> Iterator[Batch]:
-    """Every image once, in order, padded to the data set's size; with several ranks, this rank's share."""
-    indices = range(rank, len(dataset), ranks)
+    """Every image once, in order, padded to the data set's size; with several ranks, this rank's share.
+
+    A share is one span of images that begins at a multiple of 8, so that metrics that are means over groups of
+    2, 4 or 8 consecutive images (`mtlbench.metrics.batch_means`) see the same groups with any number of ranks.
+    """
+    groups = -(-len(dataset) // 8)
+    first, end = (8 * (groups * r // ranks) for r in (rank, rank + 1))
+    indices = range(first, min(end, len(dataset)))
     batches = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
     loader = DataLoader(
         _Padded(dataset), batch_sampler=batches, num_workers=workers, collate_fn=partial(collate, tasks=tasks)

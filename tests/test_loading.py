@@ -63,8 +63,19 @@ def test_evaluation_sees_every_image_once() -> None:
     dataset = Tiny("val", ("depth",), images=7)
     ids = [i for b in evaluation_batches(dataset, TASKS, batch_size=3) for i in b["id"]]
     assert ids == [f"{i:04d}" for i in range(7)]
-    shares = [evaluation_batches(dataset, TASKS, batch_size=2, rank=rank, ranks=2) for rank in (0, 1)]
-    assert sorted(i for share in shares for b in share for i in b["id"]) == ids
+
+
+@pytest.mark.parametrize("images", [1, 8, 21, 40])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+def test_ranks_evaluate_whole_groups_of_eight(images: int, ranks: int) -> None:
+    dataset = Tiny("val", ("depth",), images=images)
+    shares = [
+        [i for b in evaluation_batches(dataset, TASKS, batch_size=3, rank=rank, ranks=ranks) for i in b["id"]]
+        for rank in range(ranks)
+    ]
+    assert [i for share in shares for i in share] == [f"{i:04d}" for i in range(images)]
+    assert all(int(share[0]) % 8 == 0 for share in shares if share)
+    assert max(map(len, shares)) <= 8 * -(-images // (8 * ranks)), "no rank has more than it must"
 
 
 @pytest.mark.parametrize(
