@@ -62,16 +62,22 @@ def depth(stored: np.ndarray, path: Path) -> Depth:
     return Depth(torch.from_numpy(metres(stored, path))[None])
 
 
-def coded_normals(pixels: np.ndarray) -> Normals:
-    """(H, W, 3) uint8, n = 2 v / 255 - 1 -> the code of `Normals`, (3, H, W) uint8, all of it valid.
+def coded_normals(pixels: np.ndarray, valid: np.ndarray | None = None) -> Normals:
+    """(H, W, 3) uint8, n = 2 v / 255 - 1 -> the code of `Normals`, (3, H, W) uint8.
 
     No triple decodes to the zero vector, so archives of this form have no invalid pixel: (0, 0, 0), which
     `Normals` keeps for "no label", becomes the code of the same direction.
+
+    Args:
+        pixels: of the file.
+        valid: (H, W) bool, where the vectors count; None is everywhere.
     """
     coded = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     zero = ~coded.any(0)
     if zero.any():
         coded[:, zero] = SAME_AS_ZERO
+    if valid is not None:
+        coded *= valid
     return Normals(torch.from_numpy(coded))
 
 

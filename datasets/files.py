@@ -61,6 +61,17 @@ def image_size(path: Path) -> Size:
         raise DataError(_unreadable(path, "an image", error)) from error
 
 
+def array_size(path: Path) -> Size:
+    """Height and width, the first two sides, from the header of a .npy file."""
+    try:
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(_unreadable(path, "a .npy file", error)) from error
+    if len(shape) < 2:
+        raise DataError(f"{path} must hold an array of at least two sides, found {shape}")
+    return int(shape[0]), int(shape[1])
+
+
 def read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """A .npy file of numbers with the given shape, or with a trailing axis of length 1 more."""
     try:
@@ -103,6 +114,12 @@ def read_ids(path: Path) -> list[str]:
         twice = next(name for name in ids if ids.count(name) > 1)
         raise DataError(f"{path} must name each image once, found {twice!r} more often")
     return ids
+
+
+def stamp(paths: Sequence[Path]) -> str:
+    """Names, sizes and times of files: what tells that one was changed, without reading it."""
+    states = ((path, path.stat()) for path in paths)
+    return "".join(f"{path.name}:{state.st_size}:{state.st_mtime_ns};" for path, state in states)
 
 
 def require(paths: Sequence[Path]) -> None:
