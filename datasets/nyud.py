@@ -53,6 +53,13 @@ _TABLE = np.full(256, decoding.FORBIDDEN, np.uint8)
 _TABLE[: len(CLASSES) + 1] = [255, *range(len(CLASSES))]
 FLAVOURS = {flavour.name: flavour for flavour in (NYUDV2, NYUD_MT)}
 
+_ATRC = {
+    "semseg": "miou.dataset.absent0",
+    "depth": "depth.rmse.pixels",
+    "normals": "normals.mean.pixels.atan2",
+    "edge": "edge.seism.nyud.odsF",
+}
+
 
 class NYUD(Archive):
     """NYUD-v2: 795 + 654 indoor photographs with semseg (40 classes), depth, normals and edges.
@@ -74,6 +81,13 @@ class NYUD(Archive):
     }
     transforms: ClassVar[Mapping[str, Callable[[tuple[int, int]], Transform]]] = transforms.TRANSFORMS
     default_transform: ClassVar[str] = "atrc"
+    published: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "DeGMix Tables I, IV, V, VI": _ATRC,
+        "ATRC, DeMT": _ATRC,
+        "InvPT": _ATRC,
+        "TaskPrompter": {**_ATRC, "depth": "depth.range.rmse"},
+        "MTI-Net": {"semseg": "miou.dataset.absent0", "depth": "depth.rmse.pixels"},
+    }
 
     title: ClassVar[str] = "NYUD-v2"
     images: ClassVar[Mapping[Split, int]] = {"train": 795, "val": 654}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mtlbench import catalogue
 from mtlbench.results import Results, TaskColumn
 from mtlbench.table import Table, tabulate
 
@@ -57,6 +58,7 @@ def _metrics(tasks: tuple[TaskColumn, ...]) -> str:
     listed = [
         f"{task.name} {task.heading} {'↑' if task.higher_is_better else '↓'} is {task.metric}"
         + (f" × {task.scale:g}" if task.scale != 1 else "")
+        + (f" ({words})" if (words := catalogue.summary(task.metric)) else "")
         for task in tasks
     ]
     return f"Metrics: {', '.join(listed)}."

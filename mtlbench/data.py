@@ -41,6 +41,9 @@ class Dataset(TorchDataset[Sample]):
     default_transform: ClassVar[str]
     """The name in `transforms` that `augment: default` means."""
 
+    published: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """Published table -> task -> the metric variant (`mtlbench.catalogue`) that it prints."""
+
     def __init__(self, split: Split, tasks: Sequence[str]) -> None:
         super().__init__()
         self.split = split

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import hypothesis.extra.numpy as npst
 import numpy as np
@@ -14,6 +15,8 @@ from metric_cases import ALL, SCORED, by_batch, one_hot, random_labels, scores
 from torch import Tensor
 
 from mtlbench import catalogue, tasks
+from mtlbench.errors import MtlbenchError
+from mtlbench.registry import registry
 
 
 @pytest.mark.parametrize("task", SCORED, ids=lambda task: task.name)
@@ -21,6 +24,37 @@ def test_the_catalogue_lists_what_metrics_give(task: tasks.Task) -> None:
     found = scores(task.metric(), torch.randn(2, task.channels, 6, 7), random_labels(task, 2))
     assert set(found) == {variant.name for variant in catalogue.variants(task.name)}
     assert all(type(value) is float for value in found.values())
+
+
+@pytest.mark.parametrize("name", registry.names("dataset"))
+def test_published_tables_are_about_variants_that_are_computed(name: str) -> None:
+    dataset = registry.load("dataset", name)
+    for table, chosen in dataset.published.items():
+        for task, variant in chosen.items():
+            assert catalogue.find(task, variant).name == variant, table
+            assert task in dataset.tasks, table
+            if dataset.tasks[task].name != "edge":
+                assert variant in scores_of_nothing(dataset.tasks[task]), table
+
+
+@pytest.mark.parametrize(
+    ("make", "primary"),
+    [
+        (partial(tasks.semseg, ("a",)), "pixacc.dataset"),
+        (partial(tasks.human_parts, ("a",)), "parts.mti_online"),
+        (tasks.sal, "sal.miou.image"),
+        (tasks.depth, "depth.abs_err"),
+        (tasks.normals, "normals.11.25.batches"),
+    ],
+)
+def test_any_variant_can_be_the_primary_one(make: Callable[..., tasks.Task], primary: str) -> None:
+    task = make(primary=primary)
+    variant = catalogue.find(task.name, primary)
+    assert (task.primary, task.column, task.scale) == (primary, variant.column, variant.scale)
+    assert task.higher_is_better == variant.higher_is_better
+    assert primary in scores_of_nothing(task)
+    with pytest.raises(MtlbenchError, match=f"did you mean .*`{primary}`"):
+        make(primary=f"{primary}x")
 
 
 @pytest.mark.parametrize("task", ALL.values(), ids=ALL)
@@ -55,16 +89,21 @@ def test_states_of_two_ranks_add_up_to_the_whole(task: tasks.Task) -> None:
     assert first.compute() == pytest.approx(whole.compute(), rel=1e-13, nan_ok=True)
 
 
-@pytest.mark.parametrize("task", SCORED, ids=lambda task: task.name)
-@pytest.mark.parametrize("images", [0, 2])
-def test_no_label_at_all_is_nan_and_never_zero(task: tasks.Task, images: int) -> None:
-    metric = task.metric()
-    if images:
-        labels = torch.full_like(random_labels(task, images), task.fill)
-        metric.update(torch.randn(images, task.channels, 6, 7), labels)
+def scores_of_nothing(task: tasks.Task) -> dict[str, float]:
+    """Without an update."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torchmetrics: compute before update
-        assert all(math.isnan(value) for value in metric.compute().values())
+        return task.metric().compute()
+
+
+@pytest.mark.parametrize("task", SCORED, ids=lambda task: task.name)
+def test_no_label_at_all_is_nan_and_never_zero(task: tasks.Task) -> None:
+    labels = torch.full_like(random_labels(task, 2), task.fill)
+    for found in (
+        scores_of_nothing(task),
+        scores(task.metric(), torch.randn(2, task.channels, 6, 7), labels),
+    ):
+        assert {name: value for name, value in found.items() if not math.isnan(value)} == {}
 
 
 @pytest.mark.parametrize("task", SCORED, ids=lambda task: task.name)
