@@ -19,6 +19,7 @@ from mtlbench.errors import MtlbenchError
 from mtlbench.registry import FAMILIES, Plugin, registry, unknown
 
 EXIT_WRONG_INPUT = 2
+METRICS = ("metric", "metrics")
 
 app = typer.Typer(
     name="mtlbench",
@@ -246,12 +247,18 @@ def run_cell(job: Annotated[Path, typer.Argument(help="job.json of a run folder.
 @app.command("list")
 def list_plugins(
     family: Annotated[
-        str | None, typer.Argument(help=f"One of {', '.join(FAMILIES)} (or its plural).")
+        str | None, typer.Argument(help=f"One of {', '.join(FAMILIES)}, metric (or its plural).")
     ] = None,
+    task: Annotated[str | None, typer.Argument(help="Of metrics: those of one task.")] = None,
     options: Annotated[bool, typer.Option("--options", help="Show options with types and defaults.")] = False,
     plugins: PluginsOption = None,
 ) -> None:
-    """List plugins with what they are and where they come from."""
+    """List plugins with what they are and where they come from, or metrics with what they measure."""
+    if family in METRICS:
+        _list_metrics(task)
+        return
+    if task is not None:
+        raise MtlbenchError(f"only `list metrics` takes a task, got `list {family} {task}`")
     for file in plugins or []:
         registry.add_file(file)
     families = FAMILIES if family is None else (_family(family),)
@@ -267,8 +274,23 @@ def list_plugins(
 def _family(name: str) -> str:
     singular = name.removesuffix("s")
     if singular not in FAMILIES:
-        raise MtlbenchError(unknown("plugin family", name, FAMILIES))
+        raise MtlbenchError(unknown("plugin family", name, (*FAMILIES, "metric")))
     return singular
+
+
+def _list_metrics(task: str | None) -> None:
+    """A table for each task: name, what it measures, range, who publishes it."""
+    from mtlbench import catalogue
+
+    if task is not None and task not in catalogue.tasks():
+        raise MtlbenchError(unknown("task", task, catalogue.tasks()))
+    for name in catalogue.tasks() if task is None else (task,):
+        table = Table(title=name, title_justify="left", title_style="bold", box=None, show_header=False)
+        for variant in catalogue.variants(name):
+            better = "higher" if variant.higher_is_better else "lower"
+            facts = f"{variant.range}, {better} is better; {variant.published_by}"
+            table.add_row(escape(variant.name), escape(variant.summary), f"[dim]{escape(facts)}[/]")
+        _console.print(table)
 
 
 def _option_lines(plugin: Plugin) -> list[str]:
