@@ -74,6 +74,9 @@ class Cityscapes(Archive):
     }
     transforms: ClassVar[Mapping[str, Callable[[tuple[int, int]], Transform]]] = transforms.TRANSFORMS
     default_transform: ClassVar[str] = "none"
+    published: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "TaskPrompter, MTMamba": {"semseg": "miou.dataset.absent0", "depth": "depth.range.rmse"},
+    }
 
     title: ClassVar[str] = "Cityscapes"
     images: ClassVar[Mapping[Split, int]] = {"train": 2975, "val": 500}

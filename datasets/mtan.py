@@ -121,6 +121,18 @@ class NYUv2MTAN(_Stacks):
         )
     }
     default_transform: ClassVar[str] = "mtan"
+    published: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "MTAN, Nash-MTL": {
+            "semseg": "miou.dataset.absentnan",
+            "depth": "depth.abs_err",
+            "normals": "normals.mean.batches",
+        },
+        "LibMTL": {
+            "semseg": "miou.dataset.absentnan",
+            "depth": "depth.abs_err.pixels",
+            "normals": "normals.mean.all",
+        },
+    }
     title: ClassVar[str] = "MTAN's NYUv2"
     images: ClassVar[Mapping[Split, int]] = {"train": 795, "val": 654}
     folders: Mapping[str, str] = {
@@ -155,6 +167,11 @@ class CityscapesMTAN(_Stacks):
         )
     }
     default_transform: ClassVar[str] = "none"
+    published: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "DeGMix Table III": {"semseg": "miou.dataset.absentnan", "depth": "depth.abs_err"},
+        "MTAN, Nash-MTL": {"semseg": "miou.dataset.absentnan", "depth": "depth.abs_err"},
+        "LibMTL": {"semseg": "miou.dataset.absentnan", "depth": "depth.abs_err.pixels"},
+    }
     title: ClassVar[str] = "MTAN's Cityscapes"
     images: ClassVar[Mapping[Split, int]] = {"train": 2975, "val": 500}
 

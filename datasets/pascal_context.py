@@ -33,6 +33,20 @@ LABEL_MAP = "label map"
 SHORT_LIST = Path("ImageSets", "Context", "test_new.txt")
 """Where the list of the 2498 images with published boundary scores may lie."""
 
+_ATRC = {
+    "semseg": "miou.dataset.absent0",
+    "human_parts": "parts.atrc",
+    "sal": "sal.maxF.dataset.b0.3",
+    "normals": "normals.mean.pixels.atan2",
+    "edge": "edge.seism.pascal.odsF",
+}
+_MTLORA = {
+    "semseg": "miou.dataset.absent0",
+    "human_parts": "parts.mti_online",
+    "sal": "sal.miou.image",
+    "normals": "normals.mean.pixels.acos",
+}
+
 
 class PASCALContext(Archive):
     """PASCAL-Context: 4998 + 5105 photographs with semseg (21), body parts (7), saliency, normals and edges.
@@ -68,6 +82,20 @@ class PASCALContext(Archive):
         "mti": mti_with(outdoor),
     }
     default_transform: ClassVar[str] = "atrc"
+    published: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "DeGMix Table II": _ATRC,
+        "DeGMix Table VII": _MTLORA,
+        "ATRC, DeMT": _ATRC,
+        "InvPT, TaskPrompter, MTMamba": {**_ATRC, "sal": "sal.maxF.dataset.b0.3.doublesigmoid"},
+        "MTI-Net": {
+            "semseg": "miou.dataset.absent0",
+            "human_parts": "parts.skip_empty_in_file",
+            "sal": "sal.miou.image.file",
+            "normals": "normals.mean.pixels.file",
+            "edge": "edge.mti.pascal.odsF",
+        },
+        "MTLoRA, DiTASK": _MTLORA,
+    }
 
     title: ClassVar[str] = "PASCAL-Context"
     images: ClassVar[Mapping[Split, int]] = {"train": 4998, "val": 5105}
