@@ -1,6 +1,8 @@
 """What data sets that read an archive's files have in common."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,7 +11,7 @@ from torchvision.tv_tensors import TVTensor
 from mtlbench.data import Dataset, Sample, Split, listing_fingerprint
 from mtlbench.errors import DataError
 
-from . import files, transforms
+from . import decoded, files, transforms
 
 SPLITS: tuple[Split, Split] = ("train", "val")
 IMAGE = "image"
@@ -102,20 +104,48 @@ class Archive(Dataset):
             )
         files.require([path for made in splits for name in made.ids for path in made.paths(name).values()])
 
+    @classmethod
+    def cache(cls, **options: Any) -> None:
+        """Keep the samples of both splits decoded, see `decoded`."""
+        for split in SPLITS:
+            made = cls.open(split, **options)
+            folder = made._decoded_folder()
+            if folder is not None:
+                decoded.make(folder, made.ids, made._decode_all)
+
+    @property
+    def decoding_options(self) -> str:
+        """The options that change what `decode` returns, as a text."""
+        return ""
+
+    def _decoded_folder(self) -> Path | None:
+        paths = [path for name in self.ids for path in self.paths(name).values() if path.exists()]
+        code = sys.modules[type(self).__module__]
+        return decoded.folder_of(self.root, self.split, self.decoding_options, paths, code)
+
+    @cached_property
+    def _decoded(self) -> decoded.DecodedSamples | None:
+        """Looked for on first use, since subclasses' constructors have not ended when this one's has."""
+        return decoded.DecodedSamples.open(self._decoded_folder())
+
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Sample:
         name = self.ids[index]
+        if self._decoded is not None:
+            return {"id": name, **self._decoded.read(name, (IMAGE, *self._names))}
+        return {"id": name, **self._decode(name, self._names)}
+
+    def _decode_all(self, name: str) -> decoded.Maps:
+        return self._decode(name, tuple(self.tasks))
+
+    def _decode(self, name: str, tasks: Sequence[str]) -> decoded.Maps:
         image = self.decode(IMAGE, name, None)
         assert image is not None, f"{name} has no image"
-        sample: Sample = {"id": name, IMAGE: image}
         height, width = image.shape[-2:]
-        for task in self._names:
-            label = self.decode(task, name, (height, width))
-            if label is not None:
-                sample[task] = label
-        return sample
+        labels = {task: self.decode(task, name, (height, width)) for task in tasks}
+        return {IMAGE: image, **{task: label for task, label in labels.items() if label is not None}}
 
     def pad(self, sample: Sample) -> Sample:
         """Centred padding to `size`; body parts without a person become "no label"."""

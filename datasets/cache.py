@@ -37,7 +37,7 @@ def create(
         layouts: the arrays.
         fill: writes into the mapped arrays and returns what else the manifest is to hold.
     """
-    with _staged(folder) as staging:
+    with staged(folder) as staging:
         arrays = {name: _reserve(staging / f"{name}.npy", layout) for name, layout in layouts.items()}
         manifest = fill(arrays)
         for array in arrays.values():
@@ -56,7 +56,7 @@ def _reserve(path: Path, layout: Layout) -> np.memmap:
 
 
 @contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
+def staged(folder: Path) -> Iterator[Path]:
     """A temporary neighbour of `folder` that takes its place at the end."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,7 @@
 
 An operation without a kernel for a type would pass its tensors through unchanged and unwarned. Registered
 here, for each of `ClassMap`, `Depth`, `Disparity` and `Normals`: `horizontal_flip`, `resize`, `crop`, `pad`.
-Labels are resized with OpenCV's nearest rule, source = floor(target * old / new); what lies outside gets the
-type's "no label" value.
+Labels are resized with OpenCV's nearest rule (`nearest`); what lies outside gets the type's "no label" value.
 """
 
 from collections.abc import Callable
@@ -14,7 +13,6 @@ import torch
 from numba import njit
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from mtlbench.data import Sample
@@ -30,31 +28,21 @@ Window = tuple[int, int, int, int]
 """Top, left, height, width."""
 
 
-def resize_nearest(label: Tensor, size: tuple[int, int], window: Window | None = None) -> Tensor:
-    """Nearest resize (..., H, W) to `size`, or only the `window` of the result; values unchanged."""
-    top, left, height, width = window or (0, 0, *size)
-    rows = np.arange(top, top + height) * label.shape[-2] // size[0]
-    columns = np.arange(left, left + width) * label.shape[-1] // size[1]
-    planes = label.contiguous().reshape(-1, *label.shape[-2:]).numpy()
-    gathered = torch.from_numpy(_gather(planes, rows, columns))
-    return gathered.reshape(*label.shape[:-2], height, width)
+def resize_nearest(label: Tensor, size: tuple[int, int]) -> Tensor:
+    """Nearest resize (..., H, W) to `size`; values unchanged."""
+    rows = torch.from_numpy(nearest(0, size[0], size[0], label.shape[-2]).astype(np.int64))
+    columns = torch.from_numpy(nearest(0, size[1], size[1], label.shape[-1]).astype(np.int64))
+    return label[..., rows[:, None], columns]
 
 
-@njit(cache=True, nogil=True)
-def _gather(planes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """planes[:, rows][:, :, columns] in one pass."""
-    result = np.empty((planes.shape[0], rows.size, columns.size), planes.dtype)
-    for c in range(planes.shape[0]):
-        for i in range(rows.size):
-            row = planes[c, rows[i]]
-            for j in range(columns.size):
-                result[c, i, j] = row[columns[j]]
-    return result
+def nearest(start: int, count: int, new: int, old: int) -> np.ndarray:
+    """Where `count` pixels from `start` on, of `new` in all, come from among `old`; uint32.
 
-
-def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of (3, H, W) uint8 without antialiasing, source = (target + 0.5) * old / new - 0.5."""
-    return F.resize(image, list(size), interpolation=InterpolationMode.BILINEAR, antialias=False)
+    floor(target * old / new) as OpenCV computes it in floating point, which falls short of whole numbers now
+    and then.
+    """
+    source = np.floor(np.arange(start, start + count) * (1 / (new / old)))
+    return np.minimum(source, old - 1).astype(np.uint32)
 
 
 def flip(sample: Sample) -> Sample:
@@ -105,19 +93,30 @@ def _flip(label: Tensor) -> Tensor:
 
 def _flip_normals(normals: Tensor) -> Tensor:
     flipped = normals.flip(-1)
-    if flipped.dtype == torch.uint8:
-        return _negate_coded_x(flipped)
-    flipped[..., 0, :, :].neg_()
+    negate_x(flipped.numpy())
     return flipped
 
 
-def _negate_coded_x(normals: Tensor) -> Tensor:
-    """The code of -x is 255 - v, exactly; (0, 0, 0) stays, and what would become it takes its direction's
-    other code.
+def negate_x(normals: np.ndarray) -> None:
+    """Mirror the vectors (3, H, W), plain or coded, in place."""
+    if normals.dtype == np.uint8:
+        _negate_coded_x(normals)
+    else:
+        np.negative(normals[0], out=normals[0])
+
+
+@njit(cache=True, nogil=True)
+def _negate_coded_x(normals: np.ndarray) -> None:
+    """The code of -x is 255 - v, exactly. (0, 0, 0), "no label", stays; what would become it takes the other
+    code of its direction.
     """
-    valid = (normals != 0).any(-3, keepdim=True)
-    normals[..., 0:1, :, :] = torch.where(valid, 255 - normals[..., 0:1, :, :], 0)
-    return normals.where((normals != 0).any(-3, keepdim=True) | ~valid, SAME_AS_ZERO)
+    for i in range(normals.shape[1]):
+        for j in range(normals.shape[2]):
+            rest = normals[1, i, j] | normals[2, i, j]
+            if normals[0, i, j] | rest:
+                normals[0, i, j] = 255 - normals[0, i, j]
+                if not (normals[0, i, j] | rest):
+                    normals[:, i, j] = SAME_AS_ZERO
 
 
 def _pad_with(default: float) -> Any:

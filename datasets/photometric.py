@@ -43,21 +43,32 @@ class Distortion:
 
     def __call__(self, image: Tensor) -> Tensor:
         """(3, H, W) uint8 to the same; every step clips and truncates."""
-        first, last = _identity(), _identity()
-        if self.brightness is not None:
-            first = _truncated(first + np.float32(self.brightness))
-        if self.contrast is not None:
-            table = _truncated(_identity() * np.float32(self.contrast))
-            first, last = (table[first], last) if self.contrast_first else (first, table)
-        changed = np.empty(tuple(image.shape), np.uint8)
-        _map(image.as_subclass(Tensor).numpy(), first, changed)
-        if self.saturation is not None:
-            _change_hsv(changed, _truncated(_identity() * np.float32(self.saturation)), 0)
-        if self.hue is not None:
-            _change_hsv(changed, _identity(), self.hue)
-        if self.contrast is not None and not self.contrast_first:
-            _map(changed, last, changed)
+        changed = np.take(self.first, image.as_subclass(Tensor).numpy())
+        self._finish(changed)
         return tv_tensors.wrap(torch.from_numpy(changed), like=image)
+
+    @property
+    def first(self) -> np.ndarray:
+        """The steps up to saturation as one table of 256 values."""
+        table = _identity()
+        if self.brightness is not None:
+            table = _truncated(table + np.float32(self.brightness))
+        if self.contrast is not None and self.contrast_first:
+            table = _truncated(_identity() * np.float32(self.contrast))[table]
+        return table
+
+    def finish(self, image: Tensor, place: tuple[slice, slice]) -> None:
+        """The steps from saturation on, in place, on some rows and columns of (3, H, W) uint8."""
+        self._finish(image.as_subclass(Tensor).numpy()[(slice(None), *place)])
+
+    def _finish(self, pixels: np.ndarray) -> None:
+        if self.saturation is not None:
+            saturations = _truncated(_identity() * np.float32(self.saturation))
+            _change_hsv(pixels, saturations.astype(np.int32), np.int32(0), *_RECIPROCALS)
+        if self.hue is not None:
+            _change_hsv(pixels, _identity().astype(np.int32), np.int32(self.hue), *_RECIPROCALS)
+        if self.contrast is not None and not self.contrast_first:
+            _map(pixels, _truncated(_identity() * np.float32(self.contrast)))
 
 
 def jitter(image: Tensor) -> Tensor:
@@ -77,55 +88,65 @@ def _truncated(values: np.ndarray) -> np.ndarray:
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _map(image: np.ndarray, table: np.ndarray, result: np.ndarray) -> None:
-    """table[image], all uint8; image and result are (3, H, W) and may be the same."""
-    for band in range(image.shape[0]):
+def _reciprocals() -> tuple[np.ndarray, np.ndarray]:
+    """OpenCV's, with 12 bits after the point: 255 / k for saturation, 30 / k for hue; 0 for k = 0."""
+    k = np.arange(1, 256)
+    by_value = np.rint(np.r_[0, (255 << 12) / k]).astype(np.int32)
+    return by_value, np.rint(np.r_[0, (180 << 12) / (6.0 * k)]).astype(np.int32)
+
+
+_RECIPROCALS = _reciprocals()
+
+
+@njit(cache=True, nogil=True)
+def _map(image: np.ndarray, table: np.ndarray) -> None:
+    """Each value through the table, in place on (3, H, W) uint8."""
+    for c in range(image.shape[0]):
         for i in range(image.shape[1]):
-            for j in range(image.shape[2]):
-                result[band, i, j] = table[image[band, i, j]]
+            row = image[c, i]
+            for j in range(row.size):
+                row[j] = table[row[j]]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _change_hsv(image: np.ndarray, saturations: np.ndarray, turn: int) -> None:
-    """Map S through a table and add `turn` to H, in place; (3, H, W) uint8 RGB, OpenCV's 8-bit rules."""
-    by_value, by_range = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    for k in range(1, 256):
-        by_value[k] = round((255 << 12) / k)
-        by_range[k] = round((180 << 12) / (6.0 * k))
+@njit(cache=True, nogil=True)
+def _change_hsv(
+    image: np.ndarray, saturations: np.ndarray, turn: Any, by_value: np.ndarray, by_spread: np.ndarray
+) -> None:
+    """RGB to HSV (0..179, 0..255, 0..255), S through a table, `turn` added to H, and back.
+
+    In place on (3, H, W) uint8, with OpenCV's 8-bit rules: back to RGB it truncates, but for the last pixels
+    of a row (as many as don't fill a vector register), which it rounds; here all are truncated. Three short
+    loops a row, so that the first and the last are done on many pixels at once; all in int32 or float32.
+    """
+    width, bits, half = image.shape[2], np.int32(12), np.int32(2048)
+    value, spread, hue = np.empty(width, np.int32), np.empty(width, np.int32), np.empty(width, np.int32)
+    saturation = np.empty(width, np.int32)
     for i in range(image.shape[1]):
-        for j in range(image.shape[2]):
-            r, g, b = np.int64(image[0, i, j]), np.int64(image[1, i, j]), np.int64(image[2, i, j])
-            v = max(r, g, b)
-            spread = v - min(r, g, b)
-            s = saturations[(spread * by_value[v] + 2048) >> 12]
-            if v == r:
-                h = g - b
-            elif v == g:
-                h = b - r + 2 * spread
-            else:
-                h = r - g + 4 * spread
-            h = ((h * by_range[spread] + 2048) >> 12) + turn
-            image[0, i, j], image[1, i, j], image[2, i, j] = _to_rgb((h + 180) % 180, s, v)
+        red, green, blue = image[0, i], image[1, i], image[2, i]
+        for j in range(width):
+            r, g, b = np.int32(red[j]), np.int32(green[j]), np.int32(blue[j])
+            v = max(r, max(g, b))
+            d = v - min(r, min(g, b))
+            ahead = r - g + d + d + d + d
+            ahead = b - r + d + d if v == g else ahead
+            ahead = g - b if v == r else ahead
+            value[j], spread[j], hue[j] = v, d, ahead
+        for j in range(width):
+            d = np.uint8(spread[j])
+            saturation[j] = saturations[np.uint8((spread[j] * by_value[np.uint8(value[j])] + half) >> bits)]
+            hue[j] = ((hue[j] * by_spread[d] + half) >> bits) + turn
+        for j in range(width):
+            h = hue[j] + np.int32(180) if hue[j] < 0 else hue[j]
+            h = h - np.int32(180) if h >= 180 else h
+            sixth, v = np.float32(h) * np.float32(6 / 180), np.float32(value[j]) * np.float32(1 / 255)
+            share = np.float32(saturation[j]) * np.float32(1 / 255)
+            red[j] = np.uint8(v * (np.float32(1) - share * _below(sixth + np.float32(5))) * np.float32(255))
+            green[j] = np.uint8(v * (np.float32(1) - share * _below(sixth + np.float32(3))) * np.float32(255))
+            blue[j] = np.uint8(v * (np.float32(1) - share * _below(sixth + np.float32(1))) * np.float32(255))
 
 
-@njit(error_model="numpy")
-def _to_rgb(h: Any, s: Any, v: Any) -> tuple[int, int, int]:
-    """HSV of 0..179, 0..255, 0..255 to RGB, rounded."""
-    share = s / 255.0
-    sector = h // 30
-    part = (h - 30 * sector) / 30.0
-    low = int(v * (1.0 - share) + 0.5)
-    falling = int(v * (1.0 - share * part) + 0.5)
-    rising = int(v * (1.0 - share * (1.0 - part)) + 0.5)
-    if sector == 0:
-        return v, rising, low
-    if sector == 1:
-        return falling, v, low
-    if sector == 2:
-        return low, v, rising
-    if sector == 3:
-        return low, falling, v
-    if sector == 4:
-        return rising, low, v
-    return v, low, falling
+@njit(inline="always")
+def _below(sixth: Any) -> Any:
+    """How far a channel of a fully saturated colour lies below the largest, 0..1, by its angle in sixths."""
+    k = sixth - np.float32(6) if sixth >= np.float32(6) else sixth
+    return min(max(min(k, np.float32(4) - k), np.float32(0)), np.float32(1))

@@ -6,17 +6,20 @@ comes from torch's global generator. "No label" is 255 in class maps and 0 in de
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms.v2 import functional as F
 
 from mtlbench.data import Sample, Transform
-from mtlbench.labels import ClassMap
+from mtlbench.labels import IGNORE, ClassMap
 
 from . import chance
-from .geometry import LABELS, Window, flip, pad, resize_image, resize_nearest, zoom_values
+from .crop_zoom import mtan
+from .geometry import Window, flip, nearest, pad
+from .mti import mti
 from .photometric import Distortion, jitter
+from .warp import Warp
 
 BALANCED_BY = "semseg"
 """The label whose classes decide whether a crop is accepted."""
@@ -31,11 +34,11 @@ def atrc(size: tuple[int, int]) -> Transform:
     """
 
     def transform(sample: Sample) -> Sample:
-        zoomed = _zoom_and_crop(sample, chance.uniform(0.5, 2.0), size)
-        if chance.coin():
-            zoomed = flip(zoomed)
-        zoomed["image"] = Distortion.draw()(zoomed["image"])
-        return pad_to(zoomed, size)
+        warp = draw_warp(sample, size)
+        colours = Distortion.draw()
+        warped = warp(sample, colours.first)
+        colours.finish(warped["image"], warp.place)
+        return ignore_absent_people(warped)
 
     return transform
 
@@ -58,6 +61,9 @@ def none(size: tuple[int, int]) -> Transform:
 
 TRANSFORMS: Mapping[str, Callable[[tuple[int, int]], Transform]] = {
     "atrc": atrc,
+    "invpt": atrc,
+    "mti": mti,
+    "mtan": mtan,
     "flip": flip_and_jitter,
     "none": none,
 }
@@ -76,19 +82,13 @@ def ignore_absent_people(sample: Sample) -> Sample:
     return {**sample, PARTS: ClassMap(torch.full_like(parts.as_subclass(Tensor), 255))}
 
 
-def _zoom_and_crop(sample: Sample, zoom: float, size: tuple[int, int]) -> Sample:
-    """Resize by `zoom` and cut out a window of at most `size`; of labels only the window is computed."""
+def draw_warp(sample: Sample, size: tuple[int, int]) -> Warp:
+    """A zoom by U(0.5, 2), a window of at most `size` that is varied, and a flip in half of the cases."""
+    zoom = chance.uniform(0.5, 2.0)
     height, width = sample["image"].shape[-2:]
     scaled = int(height * zoom), int(width * zoom)
     window = choose_window(sample.get(BALANCED_BY), scaled, size)
-    result = dict(sample)
-    for name, value in sample.items():
-        if isinstance(value, tv_tensors.Image):
-            result[name] = F.crop(resize_image(value, scaled), *window)
-        elif isinstance(value, LABELS):
-            plain = resize_nearest(value.as_subclass(Tensor), scaled, window)
-            result[name] = tv_tensors.wrap(zoom_values(plain, type(value), zoom), like=value)
-    return result
+    return Warp(zoom=zoom, scaled=scaled, window=window, mirrored=chance.coin(), size=size)
 
 
 def choose_window(classes: Tensor | None, scaled: tuple[int, int], size: tuple[int, int]) -> Window:
@@ -102,18 +102,37 @@ def choose_window(classes: Tensor | None, scaled: tuple[int, int], size: tuple[i
     window = _draw_window(scaled, size)
     if classes is None:
         return window
-    plain = classes.as_subclass(Tensor)
+    plain = classes.as_subclass(Tensor).numpy()
     for _ in range(10):
-        if is_varied(resize_nearest(plain, scaled, window)):
+        if is_varied(_histogram(plain, scaled, window)):
             break
         window = _draw_window(scaled, size)
     return window
 
 
-def is_varied(classes: Tensor) -> bool:
-    """Whether a class map holds more than one class and none has 3/4 of the labelled pixels or more."""
-    counts = torch.bincount(classes.reshape(-1), minlength=256)[:255]
-    return int((counts > 0).sum()) > 1 and counts.max().item() / counts.sum().item() < 0.75
+def is_varied(counts: np.ndarray) -> bool:
+    """Of counts (256,): whether there is more than one class, and none has 3/4 of the labelled pixels."""
+    labelled = counts[:IGNORE]
+    return int((labelled > 0).sum()) > 1 and int(labelled.max()) / int(labelled.sum()) < 0.75
+
+
+def _histogram(classes: np.ndarray, scaled: tuple[int, int], window: Window) -> np.ndarray:
+    """How often each value occurs in a window of the class map after the zoom, (256,)."""
+    top, left, height, width = window
+    rows = np.bincount(nearest(top, height, scaled[0], classes.shape[0]), minlength=classes.shape[0])
+    columns = np.bincount(nearest(left, width, scaled[1], classes.shape[1]), minlength=classes.shape[1])
+    return _weighted_histogram(classes, rows, columns)
+
+
+@njit(cache=True, nogil=True)
+def _weighted_histogram(classes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Pixels count as often as their row and column do; a zoomed map holds them that often."""
+    counts = np.zeros(256, np.int64)
+    used = np.nonzero(columns)[0]
+    for i in np.nonzero(rows)[0]:
+        for j in used:
+            counts[classes[i, j]] += rows[i] * columns[j]
+    return counts
 
 
 def _draw_window(scaled: tuple[int, int], size: tuple[int, int]) -> Window:

@@ -258,6 +258,7 @@ def _execute(
     jobs: int | None,
     console: Console,
 ) -> Progress:
+    preflight.cache_data(cells)
     with closing(LocalExecutor(jobs=jobs)) as executor, LiveView(cells, runs, console) as live:
         return run_cells(cells, executor, runs, execution, plugins, live.update)
 

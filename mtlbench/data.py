@@ -59,6 +59,12 @@ class Dataset(TorchDataset[Sample]):
         """
 
     @classmethod
+    def cache(cls, **options: Any) -> None:
+        """Keep in quick reach what samples are made of, once, before cells start; results must not depend on
+        it, and a second call is free. By default there is nothing to keep.
+        """
+
+    @classmethod
     def make(cls, **options: Any) -> None:
         """Write the data set, where it is one that can be made: `mtlbench data make`.
 

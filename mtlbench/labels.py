@@ -41,5 +41,9 @@ def unit_normals(labels: Tensor) -> Tensor:
     """(..., 3, H, W) normals in either form -> float32 unit vectors, all-zero where invalid."""
     if labels.dtype != torch.uint8:
         return labels
-    valid = (labels != 0).any(-3, keepdim=True)
-    return torch.nn.functional.normalize(labels.float() * (2 / 255) - 1, dim=-3) * valid
+    red, green, blue = labels.unbind(-3)
+    vectors = labels.mul(2 / 255).sub_(1)
+    x, y, z = vectors.unbind(-3)
+    inverse = (x * x).addcmul_(y, y).addcmul_(z, z).rsqrt_()  # no code decodes to the zero vector
+    inverse.mul_((red | green | blue) != 0)
+    return vectors.mul_(inverse.unsqueeze(-3))

@@ -10,19 +10,29 @@ from mtlbench.cell import build_balancer, build_dataset, build_network
 from mtlbench.errors import MtlbenchError
 from mtlbench.options import build_options
 from mtlbench.registry import registry, unknown
-from mtlbench.spec import Cell
+from mtlbench.spec import Cell, Choice
 
 log = logging.getLogger(__name__)
 
 
 def prepare_data(cells: list[Cell]) -> None:
-    """Let every data set of these cells make its caches, once, before cells run side by side.
+    """Let every data set of these cells make what it needs, once, before cells run side by side.
 
     Raises:
         DataError: files are missing or damaged.
     """
-    for choice in {str(cell.dataset): cell.dataset for cell in cells}.values():
+    for choice in _datasets(cells):
         registry.load("dataset", choice.name).prepare(**build_options(registry, "dataset", choice))
+
+
+def cache_data(cells: list[Cell]) -> None:
+    """Let every data set of these cells keep its samples in quick reach."""
+    for choice in _datasets(cells):
+        registry.load("dataset", choice.name).cache(**build_options(registry, "dataset", choice))
+
+
+def _datasets(cells: list[Cell]) -> list[Choice]:
+    return list({str(cell.dataset): cell.dataset for cell in cells}.values())
 
 
 def check_cells(cells: list[Cell]) -> None:

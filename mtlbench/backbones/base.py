@@ -47,9 +47,9 @@ class Backbone(nn.Module):
 
 def normalise(images: Tensor, mean: Colour, std: Colour) -> Tensor:
     """uint8 RGB (B, 3, H, W) -> (x / 255 - mean) / std, float32."""
-    shift = torch.tensor(mean, device=images.device).view(3, 1, 1)
-    scale = torch.tensor(std, device=images.device).view(3, 1, 1)
-    return (images.float() / 255 - shift) / scale
+    scale = 1 / (255 * torch.tensor(std, device=images.device).view(3, 1, 1))
+    shift = -255 * torch.tensor(mean, device=images.device).view(3, 1, 1) * scale
+    return torch.addcmul(shift, images, scale)  # one pass
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from mtlbench.datasets.geometry import FILL, IMAGE_FILL, LABELS, flip, pad, resize_image, resize_nearest
+from mtlbench.datasets.geometry import FILL, IMAGE_FILL, LABELS, flip, nearest, pad, resize_nearest
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
@@ -119,30 +120,16 @@ def test_nearest_rule(new: tuple[int, int]) -> None:
         [label[y * 7 // new[0], x * 10 // new[1]].item() for x in range(new[1])] for y in range(new[0])
     ]
     assert resize_nearest(label, new).tolist() == expected
-    window = resize_nearest(label, new, (1, 2, 3, 4))
-    assert window.tolist() == [row[2:6] for row in expected[1:4]]
 
 
-@pytest.mark.parametrize("new", [(13, 17), (40, 51), (85, 90)])
-def test_bilinear_rule(new: tuple[int, int]) -> None:
-    image = torch.randint(256, (3, 31, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    resized = resize_image(tv_tensors.Image(image), new)
-    assert resized.dtype == torch.uint8
-    difference = np.abs(bilinear(image.numpy().astype(np.float64), new) - resized.numpy())
-    assert difference.max() <= 1
-
-
-def bilinear(image: np.ndarray, new: tuple[int, int]) -> np.ndarray:
-    """Reference: source = (target + 0.5) * old / new - 0.5, borders repeated."""
-    for axis, size in zip((1, 2), new, strict=True):
-        old = image.shape[axis]
-        at = (np.arange(size) + 0.5) * old / size - 0.5
-        low = np.floor(at).astype(int)
-        share = (at - low).reshape((-1, 1) if axis == 1 else (1, -1))
-        below = image.take(low.clip(0, old - 1), axis=axis)
-        above = image.take((low + 1).clip(0, old - 1), axis=axis)
-        image = below * (1 - share) + above * share
-    return image
+@pytest.mark.parametrize("old", [85, 375, 425, 560])
+def test_nearest_is_opencvs(old: int) -> None:
+    """Also where floating point falls short of a whole number."""
+    line = np.arange(old, dtype=np.float32)[None]
+    for new in range(old // 2, 2 * old):
+        expected = cv2.resize(line, (new, 1), interpolation=cv2.INTER_NEAREST)[0]
+        np.testing.assert_array_equal(nearest(0, new, new, old), expected)
+    np.testing.assert_array_equal(nearest(3, 5, 2 * old, old), nearest(0, 2 * old, 2 * old, old)[3:8])
 
 
 def test_other_padding_modes_are_refused() -> None:

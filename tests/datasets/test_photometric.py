@@ -26,7 +26,7 @@ def through_hsv(image: np.ndarray, saturation: float, hue: int) -> np.ndarray:
             h, s, v = colorsys.rgb_to_hsv(*(image[:, y, x] / 255))
             s8 = truncated(np.floor(s * 255 + 0.5) * saturation)
             h8 = (int(np.floor(h * 180 + 0.5)) + hue) % 180
-            result[:, y, x] = np.floor(np.array(colorsys.hsv_to_rgb(h8 / 180, s8 / 255, v)) * 255 + 0.5)
+            result[:, y, x] = np.floor(np.array(colorsys.hsv_to_rgb(h8 / 180, s8 / 255, v)) * 255 + 1e-3)
     return result
 
 

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 from mtlbench.datasets import transforms
+from mtlbench.datasets.geometry import nearest, resize_nearest
+from mtlbench.datasets.photometric import Distortion
 from mtlbench.datasets.rendering import Rendered
 from mtlbench.datasets.transforms import TRANSFORMS, choose_window, ignore_absent_people, is_varied, pad_to
+from mtlbench.datasets.warp import Warp
 from torchvision import tv_tensors
 
 from mtlbench.labels import ClassMap, Depth, Normals
@@ -57,16 +60,23 @@ def test_only_torch_decides(sample: dict[str, Any], name: str) -> None:
         assert torch.equal(results[0][key], results[1][key])
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("zoom", [0.5, 0.77, 1.0, 1.31, 2.0])
-def test_zoom_against_plain_reference(sample: dict[str, Any], zoom: float) -> None:
+def test_zoom_against_plain_reference(sample: dict[str, Any], zoom: float, mirrored: bool) -> None:
     """With a window as large as the zoomed map, labels are exact and nothing is cut."""
     height, width = int(48 * zoom), int(64 * zoom)
-    zoomed = transforms._zoom_and_crop(sample, zoom, (200, 200))
-    rows, columns = np.arange(height) * 48 // height, np.arange(width) * 64 // width
-    for name in ("semseg", "human_parts", "sal", "edge", "normals"):
-        np.testing.assert_array_equal(zoomed[name].numpy(), sample[name].numpy()[..., rows, :][..., columns])
-    expected = sample["depth"].numpy()[:, rows][:, :, columns] / np.float32(zoom)
-    np.testing.assert_allclose(zoomed["depth"].numpy(), expected, rtol=1e-6)
+    whole = (0, 0, height, width)
+    warp = Warp(zoom=zoom, scaled=(height, width), window=whole, mirrored=mirrored, size=(height, width))
+    zoomed = warp(sample)
+    rows, columns = nearest(0, height, height, 48), nearest(0, width, width, 64)
+    step = -1 if mirrored else 1
+    for name in ("semseg", "human_parts", "sal", "edge", "depth", "normals"):
+        expected = sample[name].numpy()[..., rows, :][..., columns][..., ::step].copy()
+        if name == "normals":
+            expected[0] *= step
+        if name == "depth":
+            expected /= np.float32(zoom)
+        np.testing.assert_allclose(zoomed[name].numpy(), expected, rtol=1e-6)
     assert zoomed["image"].shape == (3, height, width)
 
 
@@ -74,7 +84,7 @@ def test_atrc_keeps_image_and_labels_together(
     sample: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A class map painted into the image comes out where the label does (up to bilinear borders)."""
-    monkeypatch.setattr(transforms.Distortion, "__call__", lambda self, image: image)
+    monkeypatch.setattr(transforms.Distortion, "draw", lambda: Distortion())
     painted = {**sample, "image": tv_tensors.Image(sample["sal"][None].expand(3, -1, -1) * 200)}
     for seed in range(8):
         torch.manual_seed(seed)
@@ -103,11 +113,22 @@ def test_depth_is_divided_by_the_zoom(sample: dict[str, Any], monkeypatch: pytes
 
 
 def test_is_varied() -> None:
-    mixed = torch.tensor([[0, 0, 1, 255]], dtype=torch.uint8)
-    assert is_varied(mixed)  # 2 of 3 labelled pixels
-    assert not is_varied(torch.tensor([[0, 0, 0, 1]], dtype=torch.uint8))  # exactly 0.75
-    assert not is_varied(torch.tensor([[0, 255]], dtype=torch.uint8))
-    assert not is_varied(torch.full((2, 2), 255, dtype=torch.uint8))
+    def counts(*labels: int) -> np.ndarray:
+        return np.bincount(labels, minlength=256)
+
+    assert is_varied(counts(0, 0, 1, 255))  # 2 of 3 labelled pixels
+    assert not is_varied(counts(0, 0, 0, 1))  # exactly 0.75
+    assert not is_varied(counts(0, 255))
+    assert not is_varied(counts(255, 255))
+
+
+@pytest.mark.parametrize("scaled", [(30, 40), (47, 70), (20, 23)])
+def test_histogram_is_that_of_the_zoomed_window(scaled: tuple[int, int]) -> None:
+    classes = torch.randint(0, 9, (30, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    window = (3, 5, 12, 17)
+    zoomed = resize_nearest(classes, scaled)[3:15, 5:22]
+    found = transforms._histogram(classes.numpy(), scaled, window)
+    np.testing.assert_array_equal(found, np.bincount(zoomed.flatten(), minlength=256))
 
 
 def test_crop_is_balanced() -> None:
