@@ -97,7 +97,10 @@ def _task_columns(rows: list[dict[str, Any]], results: dict[str, Result]) -> tup
 
 
 def _delta_m(rows: list[dict[str, Any]], scores: pd.DataFrame, tasks: tuple[TaskColumn, ...]) -> pd.DataFrame:
-    """Per seed, against the same seed of the row's baseline; only where both have every task."""
+    """Per seed, against the same seed of the row's baseline; only where both have every task.
+
+    A baseline of exactly 0 has no relative gains: there is no line then.
+    """
     directions = {task.name: task.higher_is_better for task in tasks}
     primary = scores[scores["primary"]]
     by_row: dict[tuple[int, int], dict[str, float]] = {}
@@ -108,7 +111,7 @@ def _delta_m(rows: list[dict[str, Any]], scores: pd.DataFrame, tasks: tuple[Task
         baseline = _baseline_of(row, rows)
         found, compared = by_row.get((row, seed), {}), by_row.get((baseline, seed), {})
         needed = {task: directions[task] for task in rows[row]["tasks"] if task in directions}
-        if needed and all(task in found and task in compared for task in rows[row]["tasks"]):
+        if needed and all(task in found and compared.get(task, 0) != 0 for task in rows[row]["tasks"]):
             lines.append((row, seed, delta_m(found, compared, needed)))
     return pd.DataFrame(lines, columns=["row", "seed", "delta_m"])
 
