@@ -70,11 +70,8 @@ class Affine:
             warped = np.empty(planes.shape, np.float32)
             matrix = source_matrix((size[0], size[1]), self.angle, self.scale)
             if self.angle == 0:
-                down, across = (
-                    _zoom_taps(matrix[1, 1], matrix[1, 2], size[0]),
-                    _zoom_taps(*matrix[0, ::2], size[1]),
-                )
-                _resize(planes, *down, *across, warped)
+                rows = _zoom_taps(matrix[1, 1], matrix[1, 2], size[0])
+                _resize(planes, *rows, *_zoom_taps(matrix[0, 0], matrix[0, 2], size[1]), warped)
             else:
                 _warp(planes, matrix, _phases(), warped)
             planes = warped
