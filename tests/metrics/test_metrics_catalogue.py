@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mtlbench import catalogue
 from mtlbench.errors import MtlbenchError
 
+GUIDE = Path(__file__).parents[2] / "docs" / "evaluation.md"
 RUN = """import sys
 sys.argv = ['mtlbench', *{words!r}]
 from mtlbench import cli
@@ -70,3 +72,11 @@ def test_wrong_words_are_refused(words: list[str], message: str) -> None:
     done = listed(*words)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+@pytest.mark.parametrize("variant", catalogue.variants(), ids=lambda variant: variant.name)
+def test_the_guide_says_of_every_variant_what_the_catalogue_says(variant: catalogue.Variant) -> None:
+    words = variant.summary.replace("|p - g|", "\\|p − g\\|").replace("(p - g)", "(p − g)")  # noqa: RUF001
+    better = "higher" if variant.higher_is_better else "lower"
+    row = f"| `{variant.name}` | {words} | {variant.range} | {better} | {variant.published_by} |"
+    assert row in GUIDE.read_text(encoding="utf-8").splitlines()
