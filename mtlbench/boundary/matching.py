@@ -129,13 +129,14 @@ def augment(
     partner: np.ndarray,
     other_partner: np.ndarray,
     parent: np.ndarray,
-    queue: np.ndarray,
+    stack: np.ndarray,
     seen: np.ndarray,
 ) -> int:
-    """Make a matching maximum, by shortest augmenting paths from all unmatched `roots`.
+    """Make a matching maximum, by augmenting paths from all unmatched `roots`.
 
-    What a failed search saw can lie on no augmenting path any more (a Hungarian tree), and stays out of
-    `unseen`; what a successful one saw comes back.
+    Searches go on from what they saw last, which is far away: that leads out of crowds sooner than going on
+    from what is nearest. What a failed search saw can lie on no augmenting path any more (a Hungarian tree),
+    and stays out of `unseen`; what a successful one saw comes back.
 
     Args:
         roots: all pixels of the one side, int32; matched ones are skipped.
@@ -144,22 +145,22 @@ def augment(
         partner: pixel of the one side -> its partner on the other side, or -1; int32, changed.
         other_partner: the same the other way round.
         parent: scratch, int32, one entry a pixel.
-        queue: scratch, int32, one entry more than a side has pixels.
+        stack: scratch, int32, one entry more than a side has pixels.
         seen: scratch, int32, the same.
 
     Returns:
         How many pairs there are more.
     """
     gained = 0
-    size = np.zeros(2, np.int64)  # of the queue, and of what was seen
+    size = np.zeros(2, np.int64)  # of the stack, and of what was seen
     for root in roots:
         if partner[root] >= 0:
             continue
-        queue[0], head, found = root, 0, -1
+        stack[0], found = root, -1
         size[0], size[1] = 1, 0
-        while found < 0 and head < size[0]:
-            found = _expand(queue[head], unseen, disc, other_partner, parent, queue, seen, size)
-            head += 1
+        while found < 0 and size[0] > 0:
+            size[0] -= 1
+            found = _expand(stack[size[0]], unseen, disc, other_partner, parent, stack, seen, size)
         if found < 0:
             continue
         gained += 1
@@ -180,11 +181,11 @@ def _expand(
     disc: np.ndarray,
     other_partner: np.ndarray,
     parent: np.ndarray,
-    queue: np.ndarray,
+    stack: np.ndarray,
     seen: np.ndarray,
     size: np.ndarray,
 ) -> int:
-    """See all unseen pixels in reach: an unmatched one is returned, partners of the others are queued."""
+    """See all unseen pixels in reach: an unmatched one is returned, the others' partners go on the stack."""
     for row in range(disc.shape[0]):
         low, high = pixel + disc[row, 0], pixel + disc[row, 1]
         for w in range(low >> 6, (high >> 6) + 1):
@@ -200,6 +201,6 @@ def _expand(
                 if other_partner[q] < 0:
                     unseen[w] ^= word
                     return q
-                queue[size[0]] = other_partner[q]
+                stack[size[0]] = other_partner[q]
                 size[0] += 1
     return -1

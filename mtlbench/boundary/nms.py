@@ -89,23 +89,31 @@ def _gradient_right(image: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _suppress(image: np.ndarray, smooth: np.ndarray) -> np.ndarray:
+    """Both neighbours are always looked up: no processor foresees how the first comparison ends."""
     height, width = image.shape
-    along = _gradient_right(smooth)
-    xx, xy, yy = _gradient_right(along), _gradient_down(along), _gradient_down(_gradient_down(smooth))
+    right, down = _gradient_right(smooth), _gradient_down(smooth)
     result = np.zeros((height, width), np.float32)
     for i in range(height):
         for j in range(width):
-            strength = image[i, j]
-            if strength == 0:
-                continue
-            slope = yy[i, j] * -np.sign(xy[i, j]) / (xx[i, j] + 1e-5)
-            cosine = 1 / math.sqrt(1 + slope * slope)
-            sine = slope * cosine
-            reach = np.float32(FACTOR) * strength
-            if reach < _between(image, i - sine, j - cosine) or reach < _between(image, i + sine, j + cosine):
-                continue
-            result[i, j] = strength * (_fade(i, height) * _fade(j, width))
+            sine, cosine = _across(right, down, i, j)
+            before, after = _between(image, i - sine, j - cosine), _between(image, i + sine, j + cosine)
+            kept = image[i, j] * (_fade(i, height) * _fade(j, width))
+            result[i, j] = kept if np.float32(FACTOR) * image[i, j] >= max(before, after) else 0.0
     return result
+
+
+@njit(cache=True, nogil=True)
+def _across(right: np.ndarray, down: np.ndarray, i: int, j: int) -> tuple[float, float]:
+    """Sine and cosine of the direction across the ridge, from first derivatives; the sign is arbitrary."""
+    above, below = max(i - 1, 0), min(i + 1, right.shape[0] - 1)
+    before, after = max(j - 1, 0), min(j + 1, right.shape[1] - 1)
+    rows, columns = 1.0 / max(below - above, 1), 1.0 / max(after - before, 1)
+    xx = (right[i, after] - right[i, before]) * columns
+    xy = (right[below, j] - right[above, j]) * rows
+    yy = (down[below, j] - down[above, j]) * rows
+    slope = yy * -np.sign(xy) / (xx + 1e-5)
+    cosine = 1 / math.sqrt(1 + slope * slope)
+    return slope * cosine, cosine
 
 
 @njit(cache=True, nogil=True)
@@ -119,7 +127,7 @@ def _between(image: np.ndarray, y: float, x: float) -> float:
     """Bilinear interpolation at (y, x); coordinates are clamped to [0, size - 1.001]."""
     y = min(max(y, 0.0), max(image.shape[0] - 1.001, 0.0))
     x = min(max(x, 0.0), max(image.shape[1] - 1.001, 0.0))
-    top, left = int(y), int(x)
+    top, left = np.int32(y), np.int32(x)
     bottom, right = min(top + 1, image.shape[0] - 1), min(left + 1, image.shape[1] - 1)
     dy, dx = y - top, x - left
     above = image[top, left] * (1 - dx) + image[top, right] * dx

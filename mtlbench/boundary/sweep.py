@@ -42,7 +42,7 @@ def sweep(
     base, base_codes, waiting = np.zeros(size, np.uint8), np.zeros(size, np.uint8), np.zeros(size, np.uint8)
     partner, other_partner = np.full(size, -1, np.int32), np.full(size, -1, np.int32)
     parent = np.empty(size, np.int32)
-    queue, seen = np.empty((2, max(pixels.size, truth.size) + 1), np.int32)
+    stack, seen = np.empty((2, max(pixels.size, truth.size) + 1), np.int32)
     near, current = np.empty((2, pixels.size), np.int32)
     nears, matched, begin = 0, 0, 0
     counts = np.zeros((ends.size, 2), np.int64)
@@ -64,12 +64,12 @@ def sweep(
         matched += match_greedily(found, free, disc, partner, other_partner) - lost
         if count <= truth.size:  # fewer searches from there
             words = true_words.copy()
-            matched += augment(found, words, disc, partner, other_partner, parent, queue, seen)
+            matched += augment(found, words, disc, partner, other_partner, parent, stack, seen)
         else:
             words = np.zeros(size // 64, np.uint64)
             for p in found:
                 put(words, p)
-            matched += augment(truth, words, disc, other_partner, partner, parent, queue, seen)
+            matched += augment(truth, words, disc, other_partner, partner, parent, stack, seen)
         counts[k, 0] = matched
     return counts
 
