@@ -2,8 +2,8 @@
 each.
 
 No other code asks for a task's name. A data set holds its tasks as a mapping name -> `Task`; the factories
-below make them. Losses and default metrics are those of the ATRC code family (ATRC, MQTransformer, DeMT,
-DeGMix).
+below make them. Losses and default primary variants are those of the ATRC code family (ATRC, MQTransformer,
+DeMT, DeGMix); `primary` may be any variant that the catalogue has for the task (`mtlbench.catalogue`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -84,7 +84,7 @@ def valid_classes(labels: Tensor) -> Tensor:
 
 
 def semseg(classes: Sequence[str], *, primary: str = "miou.dataset.absent0") -> Task:
-    """Semantic segmentation: cross-entropy, mIoU over all classes (absent ones count as 0)."""
+    """Semantic segmentation: cross-entropy; by default mIoU over all classes (absent ones count as 0)."""
     metric = partial(SegmentationScores, len(classes))
     return _classification("semseg", classes, metric, primary, weight=1.0, draw=drawing.draw_classes)
 

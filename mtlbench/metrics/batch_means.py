@@ -16,7 +16,8 @@ class BatchMeans(Metric):
     long as every rank begins at a multiple of `batch` (`mtlbench.loading.evaluation_batches` sees to that).
 
     Args:
-        batch: images of a group; 2 is the test batch of mtan and nash-mtl on NYUv2.
+        batch: images of a group; 2 is the test batch of mtan and nash-mtl on NYUv2. With several ranks it has
+            to divide 8, on which their shares begin.
         values: how many numbers a group has.
     """
 
@@ -25,6 +26,8 @@ class BatchMeans(Metric):
     groups: Tensor
     open_total: Tensor
     open_groups: Tensor
+    _totals: Sequence[Tensor]
+    _pending: int
 
     def __init__(self, *, batch: int, values: int) -> None:
         super().__init__()
@@ -52,8 +55,9 @@ class BatchMeans(Metric):
     def add_images(self, images: Iterable[Sequence[Tensor]]) -> None:
         """Take in the images of one update: of each, the tensors that `group_values` takes the sums of."""
         for image in images:
-            old = self._totals or [0] * len(image)
-            self._totals = [total + part for total, part in zip(old, image, strict=True)]
+            if self._pending:
+                image = [total + part for total, part in zip(self._totals, image, strict=True)]
+            self._totals = image
             self._pending += 1
             if self._pending == self.batch:
                 self.group_total += self.group_values(*self._totals)
@@ -69,5 +73,5 @@ class BatchMeans(Metric):
 
     def _clear(self) -> None:
         """Begin a group."""
-        self._totals: list[Tensor] = []
+        self._totals = ()
         self._pending = 0

@@ -35,6 +35,7 @@ class DepthScores(BatchMeans):
         masked: how many pixels had no label.
     """
 
+    bounds: Tensor
     sums: Tensor
     range_sums: Tensor
     within: Tensor
