@@ -82,7 +82,7 @@ class NYUD(Archive):
     transforms: ClassVar[Mapping[str, Callable[[tuple[int, int]], Transform]]] = transforms.TRANSFORMS
     default_transform: ClassVar[str] = "atrc"
     published: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "DeGMix Tables I, IV, V, VI": _ATRC,
+        "DeGMix Table I": _ATRC,
         "ATRC, DeMT": _ATRC,
         "InvPT": _ATRC,
         "TaskPrompter": {**_ATRC, "depth": "depth.range.rmse"},
