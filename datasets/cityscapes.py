@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -94,13 +94,23 @@ class Cityscapes(Archive):
             raise MtlbenchError(unknown("depth of cityscapes", depth, get_args(DepthKind)))
         self.size = files.parse_size(size)
         self.metric = depth != get_args(DepthKind)[0]
-        if self.metric:
-            metres = make.depth()
-            self.tasks = {**type(self).tasks, metres.name: metres}  # type: ignore[misc]  # as the option says
+        self._choose_tasks()
         self._cameras = self.metric and (Path(root) / _CAMERA[0] / split).is_dir()
         super().__init__(split, tasks, root)
         self.native = files.image_size(self.paths(self.ids[0])[IMAGE])
         self._read: tuple[str, np.ndarray] | None = None
+
+    def _choose_tasks(self) -> None:
+        if self.metric:
+            metres = make.depth()
+            self.tasks = {**type(self).tasks, metres.name: metres}  # type: ignore[misc]  # as the option says
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "tasks"}  # they hold lambdas
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._choose_tasks()
 
     def list_ids(self, split: Split) -> list[str]:
         """`city/city_sequence_frame` of all images, sorted."""

@@ -181,18 +181,29 @@ class CityscapesMTAN(_Stacks):
         if classes not in get_args(Classes):
             options = tuple(map(str, get_args(Classes)))
             raise MtlbenchError(unknown("number of classes of cityscapes_mtan", str(classes), options))
-        if classes == len(STREET_CLASSES):
-            semseg = make.semseg(STREET_CLASSES, primary="miou.dataset.absentnan")
-            self.tasks = {**type(self).tasks, semseg.name: semseg}  # type: ignore[misc]  # as the option says
+        self.classes = classes
+        self._choose_tasks()
         named = f"label_{classes}"
         folder = named if (Path(root) / split / named).is_dir() else "label"
         self.folders = {"image": "image", "semseg": folder, "depth": "depth"}
         super().__init__(split, tasks, root)
 
+    def _choose_tasks(self) -> None:
+        if self.classes == len(STREET_CLASSES):
+            semseg = make.semseg(STREET_CLASSES, primary="miou.dataset.absentnan")
+            self.tasks = {**type(self).tasks, semseg.name: semseg}  # type: ignore[misc]  # as the option says
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "tasks"}  # they hold lambdas
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._choose_tasks()
+
     @property
     def decoding_options(self) -> str:
         """See `Archive.decoding_options`."""
-        return str(self.tasks["semseg"].channels)
+        return str(self.classes)
 
 
 _READERS: Mapping[str, Callable[[Any, Path], TVTensor]] = {

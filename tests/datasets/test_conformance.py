@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from mtlbench.datasets.layouts import write_nyud
+from mtlbench.datasets.cityscapes import Cityscapes
+from mtlbench.datasets.layouts import LAYOUTS, make_rooms
+from mtlbench.datasets.mtan import CityscapesMTAN, NYUv2MTAN
 from mtlbench.datasets.nyud import NYUD
+from mtlbench.datasets.pascal_context import PASCALContext
 from mtlbench.datasets.rooms import Rooms
 
+from mtlbench.data import Dataset
 from mtlbench.labels import ClassMap, Depth, Normals
 from mtlbench.registry import Registry, registry
 from mtlbench.testing import DATASET_CHECKS, check_dataset
@@ -25,7 +29,18 @@ from mtlbench.testing.datasets import (
     check_transforms,
 )
 
-CASES = ("rooms", "rooms-painted", "nyud-NYUDv2", "nyud-NYUD_MT")
+LAID_OUT: dict[str, tuple[type[Dataset], str, dict[str, Any]]] = {
+    "nyud": (NYUD, "32x48", {}),
+    "nyud_mt": (NYUD, "32x48", {}),
+    "pascal_context": (PASCALContext, "36x50", {"size": "64x56"}),
+    "cityscapes": (Cityscapes, "48x96", {"size": "32x64"}),
+    "cityscapes, metres": (Cityscapes, "48x96", {"size": "48x96", "depth": "metres"}),
+    "nyuv2_mtan": (NYUv2MTAN, "36x48", {}),
+    "cityscapes_mtan": (CityscapesMTAN, "24x48", {}),
+    "cityscapes_mtan, 19": (CityscapesMTAN, "256x288", {"classes": 19}),
+}
+"""What reads each layout, the size that it is written in, and options."""
+CASES = ("rooms", "rooms-painted", *LAID_OUT)
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +57,11 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[An
 
 
 def _write(case: str, root: Path) -> tuple[Any, dict[str, Any]]:
-    name, _, kind = case.partition("-")
-    if name == "nyud":
-        write_nyud(root, train=3, val=2, size=(32, 48), flavour=kind)  # type: ignore[arg-type]
-        return NYUD, {"root": str(root)}
+    if case in LAID_OUT:
+        dataset, size, options = LAID_OUT[case]
+        make_rooms(root=str(root), train=4, val=2, size=size, layout=case.split(",")[0])
+        return dataset, {"root": str(root), **options}
+    kind = case.partition("-")[2]
     return Rooms, {"root": str(root), "train": 6, "val": 3, "size": "32x48", "style": kind or "textured"}
 
 
@@ -58,7 +74,11 @@ def test_conformance(case: str, check: Any, places: Any) -> None:
 
 def test_every_built_in_dataset_is_in_the_suite(places: Any) -> None:
     built_in = [p for p in registry.plugins("dataset") if str(p.target).startswith("mtlbench.datasets.")]
-    assert {plugin.load() for plugin in built_in} == {Rooms, NYUD}
+    assert {plugin.load() for plugin in built_in} == {
+        Rooms,
+        *(dataset for dataset, _, _ in LAID_OUT.values()),
+    }
+    assert {case.split(",")[0] for case in LAID_OUT} == set(LAYOUTS)
 
 
 def test_partly_labelled_data_passes(tiny_registry: Registry) -> None:
