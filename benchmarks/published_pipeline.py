@@ -1,9 +1,9 @@
 """The training pipeline of InvPT (that of ATRC too), as its paper's code runs it, for comparison.
 
 Step by step: load with Pillow and numpy as float32; zoom with OpenCV (image bilinear, labels nearest, depth
-divided by the zoom); crop, redrawn up to ten times while one class has three quarters of it; flip; photometric
-distortion on 8 bits with OpenCV's HSV; normalisation; centred padding; ignored regions; to tensors, float32
-throughout.
+divided by the zoom); crop, redrawn up to ten times while one class has three quarters of it; flip;
+photometric distortion on 8 bits with OpenCV's HSV; normalisation; centred padding; ignored regions; to
+tensors, float32 throughout.
 """
 
 from collections.abc import Callable

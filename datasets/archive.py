@@ -1,19 +1,19 @@
 """What data sets that read an archive's files have in common."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from torchvision.tv_tensors import TVTensor
 
-from mtlbench.data import Dataset, Sample, Split, listing_fingerprint
+from mtlbench.checking import Finding, Progress, check_splits
+from mtlbench.data import SPLITS, Dataset, Sample, Split, listing_fingerprint
 from mtlbench.errors import DataError
 
-from . import decoded, files, transforms
+from . import decoded, files, integrity, transforms
 
-SPLITS: tuple[Split, Split] = ("train", "val")
 IMAGE = "image"
 """The key of the picture, in samples and among files."""
 
@@ -113,15 +113,44 @@ class Archive(Dataset):
             if folder is not None:
                 decoded.make(folder, made.ids, made._decode_all)
 
+    @classmethod
+    def check(cls, count: int | None, progress: Progress, /, **options: Any) -> list[Finding]:
+        """Files first (there, whole, of one size), then what they hold, then their checksums."""
+        splits = [cls.open(split, **options) for split in SPLITS]
+        findings = [finding for made in splits for finding in made._check_files()]
+        shared = sorted(set(splits[0].ids) & set(splits[1].ids))
+        if shared:
+            text = f"{len(shared)} ids are in both, {shared[0]} among them"
+            findings.append(Finding("splits", text, "damaged"))
+        findings += check_splits(splits, count, progress)
+        for made in splits:
+            entries, changed = integrity.checksums(made.root, made._files(), progress)
+            findings += [*changed, Finding(f"{made.split}: checksum", integrity.combined(entries))]
+        return findings
+
+    def _check_files(self) -> Iterator[Finding]:
+        expected, found = self.images[self.split], len(self.ids)
+        text = (
+            f"{found}, as published" if found == expected else f"{found}, the published split has {expected}"
+        )
+        yield Finding(f"{self.split}: images", text, "ok" if found == expected else "unusual")
+        paths = {name: self.paths(name) for name in self.ids}
+        yield from integrity.missing_files(self.split, paths)
+        yield from integrity.whole_files(self.split, paths)
+
+    def _files(self) -> list[Path]:
+        """All files of the split that are there, each once."""
+        paths = dict.fromkeys(path for name in self.ids for path in self.paths(name).values())
+        return [path for path in paths if path.exists()]
+
     @property
     def decoding_options(self) -> str:
         """The options that change what `decode` returns, as a text."""
         return ""
 
     def _decoded_folder(self) -> Path | None:
-        paths = [path for name in self.ids for path in self.paths(name).values() if path.exists()]
         code = sys.modules[type(self).__module__]
-        return decoded.folder_of(self.root, self.split, self.decoding_options, paths, code)
+        return decoded.folder_of(self.root, self.split, self.decoding_options, self._files(), code)
 
     @cached_property
     def _decoded(self) -> decoded.DecodedSamples | None:
@@ -153,4 +182,8 @@ class Archive(Dataset):
 
     def fingerprint(self) -> str:
         """A checksum of the names and sizes of the split's files."""
-        return listing_fingerprint([path for name in self.ids for path in self.paths(name).values()])
+        return listing_fingerprint(self._files())
+
+    def checksum(self) -> str | None:
+        """A checksum of their contents, where `mtlbench data check` has read them as they are now."""
+        return integrity.known_checksum(self.root, self._files())

@@ -89,6 +89,7 @@ class NYUD(Archive):
         "MTI-Net": {"semseg": "miou.dataset.absent0", "depth": "depth.rmse.pixels"},
     }
 
+    plausible: ClassVar[Mapping[str, tuple[float, float]]] = {"depth": (0.1, 15), "edge": (0.005, 0.15)}
     title: ClassVar[str] = "NYUD-v2"
     images: ClassVar[Mapping[Split, int]] = {"train": 795, "val": 654}
 

@@ -132,21 +132,22 @@ def _change_hsv(
             ahead = g - b if v == r else ahead
             value[j], spread[j], hue[j] = v, d, ahead
         for j in range(width):
-            d = np.uint8(spread[j])
+            k = np.uint8(spread[j])
             saturation[j] = saturations[np.uint8((spread[j] * by_value[np.uint8(value[j])] + half) >> bits)]
-            hue[j] = ((hue[j] * by_spread[d] + half) >> bits) + turn
+            hue[j] = ((hue[j] * by_spread[k] + half) >> bits) + turn
         for j in range(width):
             h = hue[j] + np.int32(180) if hue[j] < 0 else hue[j]
             h = h - np.int32(180) if h >= 180 else h
-            sixth, v = np.float32(h) * np.float32(6 / 180), np.float32(value[j]) * np.float32(1 / 255)
+            sixth, top = np.float32(h) * np.float32(6 / 180), np.float32(value[j]) * np.float32(1 / 255)
             share = np.float32(saturation[j]) * np.float32(1 / 255)
-            red[j] = np.uint8(v * (np.float32(1) - share * _below(sixth + np.float32(5))) * np.float32(255))
-            green[j] = np.uint8(v * (np.float32(1) - share * _below(sixth + np.float32(3))) * np.float32(255))
-            blue[j] = np.uint8(v * (np.float32(1) - share * _below(sixth + np.float32(1))) * np.float32(255))
+            red[j] = _channel(top, share, sixth + np.float32(5))
+            green[j] = _channel(top, share, sixth + np.float32(3))
+            blue[j] = _channel(top, share, sixth + np.float32(1))
 
 
 @njit(inline="always")
-def _below(sixth: Any) -> Any:
-    """How far a channel of a fully saturated colour lies below the largest, 0..1, by its angle in sixths."""
+def _channel(top: Any, share: Any, sixth: Any) -> Any:
+    """A channel, 0..255, from the largest one's value 0..1, the saturation 0..1 and its angle in sixths."""
     k = sixth - np.float32(6) if sixth >= np.float32(6) else sixth
-    return min(max(min(k, np.float32(4) - k), np.float32(0)), np.float32(1))
+    below = min(max(min(k, np.float32(4) - k), np.float32(0)), np.float32(1))
+    return np.uint8(top * (np.float32(1) - share * below) * np.float32(255))

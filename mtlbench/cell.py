@@ -127,6 +127,7 @@ class _Run:
                 images={split: len(dataset) for split, dataset in datasets.items()},
                 costs=self._costs(network, datasets["val"].size, trainer, seconds),
                 fingerprints=fingerprints(cell) | {"data": datasets["val"].fingerprint()},
+                data_checksums={split: dataset.checksum() for split, dataset in datasets.items()},
                 provenance=provenance.describe(),
             )
         )

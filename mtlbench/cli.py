@@ -194,11 +194,15 @@ def make_data(
 def check_data(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A data set.")],
     root: Annotated[str, typer.Argument(metavar="ROOT", help="Its folder.")],
+    samples: Annotated[int | None, typer.Option(min=1, help="Read only so many of each split.")] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Of the data set.")
+    ] = None,
 ) -> None:
-    """Read every sample of a data set; exit code 1 when a file is missing or damaged."""
-    from mtlbench import commands
+    """Check a data set: files, sizes, values, splits, checksums; exit code 1 when something is damaged."""
+    from mtlbench import data_commands
 
-    raise typer.Exit(commands.check_data(name, root, _console))
+    raise typer.Exit(data_commands.check(name, root, _console, count=samples, options=options or []))
 
 
 @app.command("score-boundaries")

@@ -21,7 +21,7 @@ from mtlbench.cell import read_job
 from mtlbench.collect import collect
 from mtlbench.config import Grid, load_grid
 from mtlbench.driver import Progress, run_cells
-from mtlbench.errors import DataError, MtlbenchError
+from mtlbench.errors import MtlbenchError
 from mtlbench.executors.local import LocalExecutor
 from mtlbench.folder import write_atomically
 from mtlbench.live import LiveView
@@ -147,28 +147,6 @@ def report(runs: Runs, console: Console, *, grid: str | None) -> int:
     if not names:
         raise MtlbenchError(f"no grid has been run in {runs.root}")
     return EXIT_DONE
-
-
-def check_data(name: str, root: str, console: Console) -> int:
-    """Read all samples of both splits; print what is there, and every file that is damaged."""
-    dataset = registry.load("dataset", name)
-    damaged = 0
-    try:
-        dataset.prepare(root=root)
-        for split in ("train", "val"):
-            samples = dataset(split, tuple(dataset.tasks), root=root)
-            for index in range(len(samples)):
-                try:
-                    samples[index]
-                except DataError as error:
-                    damaged += 1
-                    console.print(f"[red]damaged[/] {escape(str(error))}", soft_wrap=True)
-            size = "x".join(map(str, samples.size))
-            console.print(f"{split}: {len(samples)} images of {size}, checksum {samples.fingerprint()}")
-    except DataError as error:
-        console.print(f"[red]damaged[/] {escape(str(error))}", soft_wrap=True)
-        damaged += 1
-    return EXIT_SOME_FAILED if damaged else EXIT_DONE
 
 
 def write_reports(grid: str, runs: Runs, console: Console, *, again: bool = True) -> None:

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from mtlbench.checking import Finding, Progress, check_splits
 from mtlbench.errors import MtlbenchError
 from mtlbench.labels import ClassMap, Normals, unit_normals
 from mtlbench.tasks import Tasks
 
 Split = Literal["train", "val"]
+SPLITS: tuple[Split, Split] = ("train", "val")
 Sample = dict[str, Any]
 Batch = dict[str, Any]
 Transform = Callable[[Sample], Sample]
@@ -41,6 +43,10 @@ class Dataset(TorchDataset[Sample]):
     default_transform: ClassVar[str]
     """The name in `transforms` that `augment: default` means."""
 
+    plausible: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """Where a task's values usually lie (of a binary map: the share of positive pixels); a check calls others
+    unusual."""
+
     published: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     """Published table -> task -> the metric variant (`mtlbench.catalogue`) that it prints."""
 
@@ -65,6 +71,25 @@ class Dataset(TorchDataset[Sample]):
         """
 
     @classmethod
+    def check(cls, count: int | None, progress: Progress, /, **options: Any) -> list[Finding]:
+        """What `mtlbench data check` reports.
+
+        Args:
+            count: how many samples of each split to read, evenly spaced; None: all.
+            progress: hears of every sample and file that was looked at.
+            options: the keyword-only arguments of the constructor.
+
+        Raises:
+            DataError: the data set can't be opened at all.
+        """
+        cls.prepare(**options)
+        splits = [cls(split, tuple(cls.tasks), **options) for split in SPLITS]
+        checksums = [
+            Finding(f"{made.split}: checksum", made.checksum() or made.fingerprint()) for made in splits
+        ]
+        return [*check_splits(splits, count, progress), *checksums]
+
+    @classmethod
     def make(cls, **options: Any) -> None:
         """Write the data set, where it is one that can be made: `mtlbench data make`.
 
@@ -86,8 +111,16 @@ class Dataset(TorchDataset[Sample]):
         return sample
 
     def fingerprint(self) -> str:
-        """A short checksum of the files that this split reads; it goes into every result."""
+        """A short and cheap checksum of the files that this split reads, names and sizes say; it goes into
+        every result, and a result whose data has another today is stale.
+        """
         raise NotImplementedError
+
+    def checksum(self) -> str | None:
+        """A checksum of what the files hold, where `check` has read them all as they are now, else None; it
+        goes into every result.
+        """
+        return None
 
 
 def collate(samples: Sequence[Sample], tasks: Tasks) -> Batch:

@@ -66,6 +66,7 @@ class Result(BaseModel):
     images: dict[str, int]
     costs: Costs
     fingerprints: dict[str, str]
+    data_checksums: dict[str, str | None] = {}
     provenance: dict[str, Any]
 
 

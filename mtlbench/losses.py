@@ -56,14 +56,23 @@ def depth_l1(logits: Tensor, labels: Tensor) -> Tensor:
 
 def valid_normals(labels: Tensor) -> Tensor:
     """Normals (B, 3, H, W) -> bool (B, H, W): finite, not the zero vector, no channel 255."""
-    return torch.isfinite(labels).all(1) & (labels != 0).any(1) & (labels != IGNORE).all(1)
+    x, y, z = labels.unbind(1)  # plane by plane: reductions over an outer axis are slow
+    finite = torch.isfinite(x) & torch.isfinite(y) & torch.isfinite(z)
+    given = (x != IGNORE) & (y != IGNORE) & (z != IGNORE)
+    return finite & given & ((x != 0) | (y != 0) | (z != 0))
 
 
 def normals_l1(logits: Tensor, labels: Tensor) -> Tensor:
     """L1 distance of the normalised prediction to the label, summed over 3 channels; (B, 3, H, W) both."""
     valid = valid_normals(labels)
-    error = (F.normalize(logits, dim=1, eps=1e-12) - labels).abs().sum(1)
+    error = (_unit(logits) - labels).abs().sum(1)
     return torch.where(valid, error, 0).sum() / _count(valid)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """(B, 3, H, W) of length 1, zero where zero: `F.normalize`, but plane by plane, several times faster."""
+    x, y, z = vectors.unbind(1)
+    return vectors * (x * x + y * y + z * z).clamp(min=1e-24).rsqrt().unsqueeze(1)
 
 
 def _count(valid: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def test_a_grid_on_nyud(tree: Path, tmp_path: Path) -> None:
     results = grid.results()
     assert len(results) == 2 + 2
     for result in results.values():
-        assert all(isfinite(v) for scores in result["scores"].values() for v in scores.values())
+        assert all(isfinite(result["scores"][name][task["metric"]]) for name, task in result["tasks"].items())
         assert result["costs"]["input_size"] == list(SIZE)
         assert result["images"] == {"train": 4, "val": 2}
     macs = {len(r["cell"]["tasks"]): r["costs"]["macs"] for r in results.values()}
