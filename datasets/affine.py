@@ -17,6 +17,8 @@ STEPS = 1024
 PHASES = 32
 """Parts of a pixel that cubic weights exist for."""
 CUBIC = -0.75
+SHORTEST = 1e-6
+"""Shorter interpolated vectors have no direction: they are invalid."""
 
 
 def source_matrix(size: tuple[int, int], angle: float, scale: float) -> np.ndarray:
@@ -194,3 +196,16 @@ def _resize(
                     + column_weights[j, 2] * line[columns[j, 2]]
                     + column_weights[j, 3] * line[columns[j, 3]]
                 )
+
+
+@njit(cache=True, nogil=True)
+def turn_vectors(vectors: np.ndarray, cosine: float, sine: float) -> None:
+    """Turn (3, H, W) in place and normalise, (x, y) -> (x cos + y sin, y cos - x sin)."""
+    for i in range(vectors.shape[1]):
+        for j in range(vectors.shape[2]):
+            x, y, z = vectors[0, i, j], vectors[1, i, j], vectors[2, i, j]
+            length = math.sqrt(x * x + y * y + z * z)
+            inverse = 1 / length if length > SHORTEST else 0.0
+            vectors[0, i, j] = (x * cosine + y * sine) * inverse
+            vectors[1, i, j] = (y * cosine - x * sine) * inverse
+            vectors[2, i, j] = z * inverse

@@ -172,7 +172,7 @@ class Cityscapes(Archive):
     def _resized(self, stored: np.ndarray) -> np.ndarray:
         """The nearest pixels at `size`, source = floor(target * old / new); values unchanged."""
         rows, columns = (np.arange(new) * old // new for new, old in zip(self.size, self.native, strict=True))
-        return stored[rows[:, None], columns]
+        return stored[rows][:, columns]
 
     def _baseline_times_focal_length(self, name: str) -> float:
         """Metres times pixels, of a picture's own camera where the archive has it."""

@@ -14,6 +14,7 @@ from mtlbench.data import Sample, Transform
 from mtlbench.labels import Normals, unit_normals
 
 from . import chance
+from .affine import turn_vectors
 from .geometry import LABELS, Window, flip, zoom_values
 
 ZOOMS = (1.0, 1.2, 1.5)
@@ -51,7 +52,9 @@ def stretch(sample: Sample, window: Window, zoom: float) -> Sample:
 def _stretch(part: Tensor, kind: type[tv_tensors.TVTensor], size: tuple[int, int]) -> Tensor:
     """(..., h, w) -> (..., H, W) as this kind of map is."""
     if kind is Normals:
-        return F.normalize(_bilinear(unit_normals(part), size), dim=0)
+        vectors = _bilinear(unit_normals(part), size)
+        turn_vectors(vectors.numpy(), 1.0, 0.0)
+        return vectors
     if kind in LABELS:
         planes = part.reshape(1, -1, *part.shape[-2:])
         return F.interpolate(planes, size, mode="nearest").reshape(*part.shape[:-2], *size)

@@ -19,13 +19,11 @@ from mtlbench.data import Sample, Transform
 from mtlbench.labels import Normals, unit_normals
 
 from . import chance
-from .affine import Affine
+from .affine import Affine, turn_vectors
 from .geometry import LABELS, flip, zoom_values
 
 Draw = Callable[[], tuple[float, float]]
 """An angle in degrees, counter-clockwise, and a zoom."""
-SHORTEST = 1e-6
-"""Shorter interpolated normals have no direction: they are invalid."""
 
 
 def indoor() -> tuple[float, float]:
@@ -84,7 +82,7 @@ def _turned(normals: Tensor, affine: Affine) -> Tensor:
     """Normals (3, h, w) float32 -> (3, H, W), x and y turned with the picture (y down, as published)."""
     vectors = affine.cubic(normals.numpy())
     radians = math.radians(affine.angle)
-    _turn(vectors, math.cos(radians), math.sin(radians))
+    turn_vectors(vectors, math.cos(radians), math.sin(radians))
     return torch.from_numpy(vectors)
 
 
@@ -96,16 +94,3 @@ def _clipped(values: np.ndarray) -> np.ndarray:
     for k in range(flat.size):
         target[k] = np.uint8(min(max(flat[k] + np.float32(1e-3), np.float32(0)), np.float32(255)))
     return result
-
-
-@njit(cache=True, nogil=True)
-def _turn(vectors: np.ndarray, cosine: float, sine: float) -> None:
-    """Turn (3, H, W) in place and normalise, (x, y) -> (x cos + y sin, y cos - x sin)."""
-    for i in range(vectors.shape[1]):
-        for j in range(vectors.shape[2]):
-            x, y, z = vectors[0, i, j], vectors[1, i, j], vectors[2, i, j]
-            length = math.sqrt(x * x + y * y + z * z)
-            inverse = 1 / length if length > SHORTEST else 0.0
-            vectors[0, i, j] = (x * cosine + y * sine) * inverse
-            vectors[1, i, j] = (y * cosine - x * sine) * inverse
-            vectors[2, i, j] = z * inverse
