@@ -43,7 +43,7 @@ def plot_scores(scores: Scores, title: str, path: Path) -> None:
         }
         axes.annotate(f"odsF {100 * scores.ods:.2f}", best, (-6, -4), bbox=BACK, zorder=5, **note)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Recall", ylabel="Precision", aspect="equal")
-        label = f"odsF {100 * scores.ods:.2f}   oisF {100 * scores.ois:.2f}   AP {100 * scores.ap:.2f}"
+        label = f"oisF {100 * scores.ois:.2f}   AP {100 * scores.ap:.2f}"
         axes.set_title(f"{title}\n{label}", fontsize=8.5, color=INK, pad=8)
         figure.savefig(path, dpi=300)
 
