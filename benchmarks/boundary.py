@@ -118,7 +118,7 @@ def sizes(images: int) -> None:
             scipy = (time.process_time() - start) * len(HED) / len(sample)
             assert sizes == counts[sample, 0].tolist(), "scipy must find the same matchings"
             print(
-                f"  {name}: {ours:.4f} s an image, 101 thresholds; scipy more than {scipy:.1f} s (extrapolated"
+                f"  {name}: {ours:.4f} s an image, 101 thresholds; scipy > {scipy:.1f} s (extrapolated"
                 f" from {len(sample)} thresholds >= 0.3, same matchings; {scipy / ours:.0f}x)"
             )
 
