@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from mtlbench.errors import DataError, MtlbenchError
 
@@ -18,7 +16,7 @@ _MODES = {"RGB": ("RGB",), "L": ("L", "P"), DEEP: (DEEP, "I")}
 """Pillow's modes that are read as each mode; "P" are a palette's indices."""
 _MAT_ERRORS = (
     OSError, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError, NotImplementedError,
-    MatReadError, zlib.error,
+    zlib.error,
 )  # fmt: skip
 """What `loadmat` raises for files that are cut, damaged or of another version."""
 
@@ -87,9 +85,12 @@ def read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def read_mat(path: Path, key: str) -> np.ndarray:
     """One variable of a MATLAB file (version 5), as `scipy.io.loadmat` gives it."""
+    from scipy.io import loadmat  # takes a tenth of a second, and few archives hold such files
+    from scipy.io.matlab import MatReadError
+
     try:
         found = loadmat(path, variable_names=[key])
-    except _MAT_ERRORS as error:
+    except (*_MAT_ERRORS, MatReadError) as error:
         raise DataError(_unreadable(path, f"a MATLAB file that holds `{key}`", error)) from error
     if key not in found:
         raise DataError(f"{path} must hold `{key}`, but does not")
