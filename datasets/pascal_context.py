@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _SEMSEG = np.full(256, decoding.FORBIDDEN, np.uint8)
 _SEMSEG[: len(CLASSES)] = range(len(CLASSES))
 _SEMSEG[255] = 255
+LONGEST_SIDE = 500
+"""Of the archives' images."""
 LABEL_MAP = "label map"
 """The key among files of the 459 classes that normals and edges are made with."""
 SHORT_LIST = Path("ImageSets", "Context", "test_new.txt")
@@ -136,9 +138,16 @@ class PASCALContext(Archive):
 
     @classmethod
     def prepare(cls, **options: Any) -> None:
-        """See `Archive.prepare`; says which images boundaries are scored on."""
+        """See `Archive.prepare`; says which images boundaries are scored on.
+
+        Raises:
+            MtlbenchError: an evaluation image is larger than `size`.
+        """
         super().prepare(**options)
         made = cls.open("val", **options)
+        if min(made.size) < LONGEST_SIDE:
+            for name in made.ids:
+                made._check_fit(name, files.image_size(made.paths(name)["image"]))
         if made._outlined is None:
             log.info(
                 "%s is not there: boundaries are scored on all %d validation images, where published scores"
@@ -171,12 +180,15 @@ class PASCALContext(Archive):
     def pad(self, sample: Sample) -> Sample:
         """See `Archive.pad`; images must not be larger than `size`."""
         height, width = sample["image"].shape[-2:]
-        if height > self.size[0] or width > self.size[1]:
+        self._check_fit(sample["id"], (height, width))
+        return super().pad(sample)
+
+    def _check_fit(self, name: str, found: files.Size) -> None:
+        if found[0] > self.size[0] or found[1] > self.size[1]:
             raise MtlbenchError(
                 f"`size` of pascal_context must hold every evaluation image, got"
-                f" {self.size[0]}x{self.size[1]} where {sample['id']} has {height}x{width}"
+                f" {self.size[0]}x{self.size[1]} where {name} has {found[0]}x{found[1]}"
             )
-        return super().pad(sample)
 
     def fingerprint(self) -> str:
         """A checksum of the names and sizes of the split's files, and of the list of outlined images."""

@@ -317,6 +317,8 @@ def test_images_larger_than_the_size(root: Path) -> None:
     data = PASCALContext("val", TASKS, root=str(root), size="48x80")
     with pytest.raises(MtlbenchError, match="got 48x80 where 2008_000004 has 50x67"):
         data.pad(data[0])
+    with pytest.raises(MtlbenchError, match="got 48x80 where 2008_000004 has 50x67"):
+        PASCALContext.prepare(root=str(root), size="48x80")
 
 
 def test_empty_split(root: Path) -> None:
