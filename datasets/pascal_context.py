@@ -20,7 +20,8 @@ from mtlbench.tasks import Tasks
 from . import decoding, files, transforms
 from .archive import Archive
 from .mti import mti_with, outdoor
-from .pascal_classes import CLASSES, CONTEXT_CLASSES, HAS_NORMALS, PARTS
+from .pascal_classes import CLASSES, HAS_NORMALS, PARTS
+from .pascal_maps import laplacian, read_label_map
 from .pascal_parts import ids_with_people, read_parts
 
 log = logging.getLogger(__name__)
@@ -229,32 +230,6 @@ class PASCALContext(Archive):
         classes = self.label_map(name, size)
         edges = true_boundaries(classes, "labels") if self.split == "val" else thin(laplacian(classes) != 0)
         return ClassMap(torch.from_numpy(edges.astype(np.uint8)))
-
-
-def read_label_map(path: Path, size: files.Size | None) -> np.ndarray:
-    """`LabelMap` of a .mat file, (H, W) uint16 of 0 to 459."""
-    stored = files.read_mat(path, "LabelMap")
-    if stored.dtype.kind not in "uif" or stored.ndim != 2 or (size is not None and stored.shape != size):
-        raise DataError(
-            f"{path} must hold a `LabelMap` of numbers of the image's size, {size}, found"
-            f" {stored.dtype} {stored.shape}"
-        )
-    if stored.size and not (stored.min() >= 0 and stored.max() <= CONTEXT_CLASSES):
-        raise DataError(
-            f"{path} must hold classes 0 to {CONTEXT_CLASSES}, found {stored.min()} to {stored.max()}"
-        )
-    return stored.astype(np.uint16, copy=False)
-
-
-def laplacian(labels: np.ndarray) -> np.ndarray:
-    """`cv2.Laplacian` with aperture 1: sum of the four neighbours minus four times the pixel, (H, W) int32.
-
-    Borders are mirrored without repeating the outermost pixel. Neighbours that cancel out leave 0.
-    """
-    padded = np.pad(labels.astype(np.int32), 1, mode="reflect")
-    return (
-        padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * padded[1:-1, 1:-1]
-    )
 
 
 _READERS: Mapping[str, Callable[[PASCALContext, str, files.Size | None], TVTensor | None]] = {

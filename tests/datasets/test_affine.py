@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mtlbench.datasets import affine
 from mtlbench.datasets.affine import Affine, source_matrix
-from mtlbench.datasets.pascal_context import laplacian
+from mtlbench.datasets.pascal_maps import laplacian
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "datasets" / "opencv.npz"
 DRAWS = [(0.0, 1.0), (0.0, 1.5), (7.0, 1.0), (-20.0, 0.75), (15.3, 1.25)]

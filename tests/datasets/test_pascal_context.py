@@ -11,7 +11,8 @@ import torch
 from mtlbench.datasets.layout_pascal import _records, _save_mat, part_object
 from mtlbench.datasets.layouts import make_rooms, write_pascal_context
 from mtlbench.datasets.pascal_classes import CONTEXT_IDS, NORMALS_IDS, PART_OF
-from mtlbench.datasets.pascal_context import PASCALContext, laplacian
+from mtlbench.datasets.pascal_context import PASCALContext
+from mtlbench.datasets.pascal_maps import laplacian
 from PIL import Image
 from scipy.ndimage import laplace
 
