@@ -44,7 +44,7 @@ class PublishedPipeline:
             "image": self._picture("images", name),
             "semseg": semseg,
             "edge": self._picture("edge", name)[..., None] / 255,
-            "normals": _unit(2 * self._picture("normals", name) / 255 - 1),
+            "normals": 2 * self._picture("normals", name) / 255 - 1,
             "depth": np.load(self.root / "depth" / f"{name}.npy").astype(np.float32)[..., None],
         }
 
@@ -84,10 +84,6 @@ class PublishedPipeline:
         down, right = self.size[0] - values.shape[0], self.size[1] - values.shape[1]
         sides = ((down // 2, down - down // 2), (right // 2, right - right // 2), (0, 0))
         return np.pad(values, sides, constant_values=fill)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-12)
 
 
 def _zoom(maps: Maps, zoom: float) -> Maps:
@@ -134,7 +130,8 @@ def _in_hsv(image: np.ndarray, channel: int, change: Callable[[np.ndarray], np.n
 
 
 def _ignore(maps: Maps) -> Maps:
-    invalid = np.linalg.norm(maps["normals"], axis=2) == 0
+    x, y, z = (maps["normals"][..., channel] for channel in range(3))
+    invalid = np.sqrt(x * x + y * y + z * z) == 0
     maps["normals"][invalid] = 255
     maps["depth"][maps["depth"] == 0] = 255
     return maps

@@ -41,9 +41,12 @@ def unit_normals(labels: Tensor) -> Tensor:
     """(..., 3, H, W) normals in either form -> float32 unit vectors, all-zero where invalid."""
     if labels.dtype != torch.uint8:
         return labels
-    red, green, blue = labels.unbind(-3)
-    vectors = labels.mul(2 / 255).sub_(1)
-    x, y, z = vectors.unbind(-3)
-    inverse = (x * x).addcmul_(y, y).addcmul_(z, z).rsqrt_()  # no code decodes to the zero vector
-    inverse.mul_((red | green | blue) != 0)
-    return vectors.mul_(inverse.unsqueeze(-3))
+    vectors = torch.empty(labels.shape, device=labels.device)
+    shape = (-1, *labels.shape[-3:])
+    for coded, decoded in zip(labels.reshape(shape), vectors.view(shape), strict=True):  # one fits the cache
+        decoded.copy_(coded).mul_(2 / 255).sub_(1)
+        x, y, z = decoded.unbind()
+        inverse = (x * x).addcmul_(y, y).addcmul_(z, z).rsqrt_()  # no code decodes to the zero vector
+        red, green, blue = coded.unbind()
+        decoded.mul_(inverse.masked_fill_((red | green | blue) == 0, 0))
+    return vectors

@@ -49,7 +49,7 @@ def normalise(images: Tensor, mean: Colour, std: Colour) -> Tensor:
     """uint8 RGB (B, 3, H, W) -> (x / 255 - mean) / std, float32."""
     scale = 1 / (255 * torch.tensor(std, device=images.device).view(3, 1, 1))
     shift = -255 * torch.tensor(mean, device=images.device).view(3, 1, 1) * scale
-    return torch.addcmul(shift, images, scale)  # one pass
+    return images.float().mul_(scale).add_(shift)
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
