@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from .geometry import nearest
+
 STEPS = 1024
 """Fixed point of coordinates: parts of a pixel."""
 PHASES = 32
@@ -59,8 +61,8 @@ class Affine:
     def nearest(self, planes: np.ndarray) -> np.ndarray:
         """(C, h, w) of any type -> (C, H, W); 0 outside."""
         height, width = planes.shape[1:]
-        rows = np.arange(self.size[0]) * height // self.size[0]
-        columns = np.arange(self.size[1]) * width // self.size[1]
+        rows = nearest(0, self.size[0], self.size[0], height).astype(np.int64)
+        columns = nearest(0, self.size[1], self.size[1], width).astype(np.int64)
         result = np.zeros((len(planes), *self.size), planes.dtype)
         _fetch(planes, source_matrix((height, width), self.angle, self.scale), rows, columns, result)
         return result

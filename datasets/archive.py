@@ -1,6 +1,5 @@
 """What data sets that read an archive's files have in common."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 from torchvision.tv_tensors import TVTensor
 
+from mtlbench import provenance
 from mtlbench.checking import Finding, Progress, check_splits
 from mtlbench.data import SPLITS, Dataset, Sample, Split, listing_fingerprint
 from mtlbench.errors import DataError
@@ -44,7 +44,8 @@ class Archive(Dataset):
                 f"{self.title} is required at {self.root}, but there is no such folder: unpack the archive"
                 f" and set `root` to it (docs/datasets.md says where to get it)"
             )
-        self.ids = self.list_ids(split)
+        self._listed = self.list_ids(split)
+        self.ids = self._listed  # a subclass may leave some out
         balanced = transforms.BALANCED_BY
         extra = (balanced,) if split == "train" and balanced in self.tasks else ()
         self._names = tuple(dict.fromkeys((*self.requested, *extra)))
@@ -138,9 +139,10 @@ class Archive(Dataset):
         yield from integrity.missing_files(self.split, paths)
         yield from integrity.whole_files(self.split, paths)
 
-    def _files(self) -> list[Path]:
-        """All files of the split that are there, each once."""
-        paths = dict.fromkeys(path for name in self.ids for path in self.paths(name).values())
+    def _files(self, ids: Sequence[str] | None = None) -> list[Path]:
+        """All files of the split, or of these ids, that are there, each once."""
+        chosen = self.ids if ids is None else ids
+        paths = dict.fromkeys(path for name in chosen for path in self.paths(name).values())
         return [path for path in paths if path.exists()]
 
     @property
@@ -149,8 +151,9 @@ class Archive(Dataset):
         return ""
 
     def _decoded_folder(self) -> Path | None:
-        code = sys.modules[type(self).__module__]
-        return decoded.folder_of(self.root, self.split, self.decoding_options, self._files(), code)
+        code = provenance.source_fingerprint(type(self))
+        paths = self._files(self._listed)  # also of images that these tasks leave out
+        return decoded.folder_of(self.root, self.split, self.decoding_options, paths, code)
 
     @cached_property
     def _decoded(self) -> decoded.DecodedSamples | None:

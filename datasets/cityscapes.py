@@ -21,6 +21,7 @@ from mtlbench.tasks import Tasks
 
 from . import decoding, files, transforms
 from .archive import IMAGE, Archive
+from .geometry import nearest
 
 log = logging.getLogger(__name__)
 
@@ -170,8 +171,8 @@ class Cityscapes(Archive):
         return kept[1]
 
     def _resized(self, stored: np.ndarray) -> np.ndarray:
-        """The nearest pixels at `size`, source = floor(target * old / new); values unchanged."""
-        rows, columns = (np.arange(new) * old // new for new, old in zip(self.size, self.native, strict=True))
+        """The nearest pixels at `size`, see `geometry.nearest`; values unchanged."""
+        rows, columns = (nearest(0, new, new, old) for new, old in zip(self.size, self.native, strict=True))
         return stored[rows][:, columns]
 
     def _baseline_times_focal_length(self, name: str) -> float:

@@ -7,7 +7,6 @@ root. They are exactly what `Archive.decode` gives, so results don't depend on t
 """
 
 import hashlib
-import inspect
 import json
 import logging
 import os
@@ -15,7 +14,6 @@ import shutil
 import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -27,7 +25,7 @@ from torchvision.tv_tensors import TVTensor
 from mtlbench.errors import DataError
 from mtlbench.labels import ClassMap, Depth, Disparity, Normals
 
-from . import cache, decoding, files, parallel
+from . import cache, files, parallel
 
 log = logging.getLogger(__name__)
 VARIABLE = "MTLBENCH_CACHE"
@@ -90,7 +88,7 @@ class DecodedSamples:
             return None
 
 
-def folder_of(root: Path, split: str, options: str, paths: Sequence[Path], code: ModuleType) -> Path | None:
+def folder_of(root: Path, split: str, options: str, paths: Sequence[Path], code: str) -> Path | None:
     """Where the decoded samples of a split are kept, or None for nowhere.
 
     The name's first part says of what; its second follows from the files (names, sizes, times) and the code
@@ -101,15 +99,13 @@ def folder_of(root: Path, split: str, options: str, paths: Sequence[Path], code:
         split: its name.
         options: of the data set, as far as they change what is decoded.
         paths: of all files of the split.
-        code: the data set's module.
+        code: a checksum of the code that decodes them.
     """
     chosen = os.environ.get(VARIABLE, "")
     if chosen == "off":
         return None
     of = hashlib.sha256(f"{root.resolve()}:{options}".encode()).hexdigest()[:8]
-    state = hashlib.sha256(files.stamp(paths).encode())
-    for module in (code, decoding, files):
-        state.update(inspect.getsource(module).encode())
+    state = hashlib.sha256(f"{code}:{files.stamp(paths)}".encode())
     parent = Path(chosen) if chosen else root / ".mtlbench-cache"
     return parent / f"{split}-{of}-{state.hexdigest()[:8]}"
 

@@ -176,7 +176,7 @@ def reindex(runs: RunsArgument = Path("runs"), store: StoreOption = None) -> Non
 def make_data(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A data set that can be made: rooms.")],
     root: Annotated[str, typer.Option(help="Folder to write to.")] = "data/rooms",
-    layout: Annotated[str | None, typer.Option(help="Write it as another data set's files: nyud.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Write it as another data set's files.")] = None,
     train: Annotated[int, typer.Option(help="Training images.")] = 1000,
     val: Annotated[int, typer.Option(help="Validation images.")] = 200,
     size: Annotated[

@@ -61,8 +61,8 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Every image once, in order, padded to the data set's size; with several ranks, this rank's share.
 
-    A share is one span of images that begins at a multiple of 8, so that metrics that are means over groups of
-    2, 4 or 8 consecutive images (`mtlbench.metrics.batch_means`) see the same groups with any number of ranks.
+    A share is one span of images that begins at a multiple of 8, so that metrics that are means over groups
+    of 2, 4 or 8 consecutive images (`metrics.batch_means`) see the same groups with any number of ranks.
     """
     groups = -(-len(dataset) // 8)
     first, end = (8 * (groups * r // ranks) for r in (rank, rank + 1))

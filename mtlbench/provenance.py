@@ -15,7 +15,17 @@ from typing import Any
 
 import torch
 
-CORE = ("tasks.py", "losses.py", "training.py", "optimization.py", "engine.py", "loading.py", "evaluation.py")
+CORE = (
+    "tasks.py",
+    "losses.py",
+    "labels.py",
+    "data.py",
+    "training.py",
+    "optimization.py",
+    "engine.py",
+    "loading.py",
+    "evaluation.py",
+)
 PACKAGES = ("mtlbench", "torch", "torchvision", "timm", "lightning-fabric", "torchmetrics", "numpy")
 
 
@@ -57,7 +67,8 @@ def source_fingerprint(plugin: Any) -> str:
 def core_fingerprint() -> str:
     """A checksum of the harness's files that decide what a cell computes."""
     folder = Path(__file__).parent
-    return _checksum({folder / name for name in CORE} | set((folder / "metrics").glob("*.py")))
+    scores = {file for part in ("metrics", "boundary") for file in (folder / part).glob("*.py")}
+    return _checksum({folder / name for name in CORE} | scores)
 
 
 def _imported_beside(file: Path) -> set[Path]:
