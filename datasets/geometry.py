@@ -73,10 +73,10 @@ def _resize(label: Tensor, size: list[int] | None, **_: Any) -> Tensor:
 
 
 def zoom_values(label: Tensor, kind: type[tv_tensors.TVTensor], zoom: float) -> Tensor:
-    """What a zoom does to values: things come closer, so depth shrinks and disparity grows."""
+    """What a zoom does to values, in place: things come closer, so depth shrinks and disparity grows."""
     if kind is Depth:
-        return label / zoom
-    return label * zoom if kind is Disparity else label
+        return label.div_(zoom)
+    return label.mul_(zoom) if kind is Disparity else label
 
 
 def _resize_of(kind: type[tv_tensors.TVTensor]) -> Any:

@@ -127,12 +127,19 @@ def _histogram(classes: np.ndarray, scaled: tuple[int, int], window: Window) -> 
 @njit(cache=True, nogil=True)
 def _weighted_histogram(classes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Pixels count as often as their row and column do; a zoomed map holds them that often."""
-    counts = np.zeros(256, np.int64)
-    used = np.nonzero(columns)[0]
+    total = np.zeros(256, np.int64)
+    used = np.nonzero(columns)[0].astype(np.uint32)
+    counts = np.empty((4, 256), np.int64)  # neighbours have one class: counting them apart, none waits
     for i in np.nonzero(rows)[0]:
-        for j in used:
-            counts[classes[i, j]] += rows[i] * columns[j]
-    return counts
+        counts[:] = 0
+        line = classes[i]
+        for k in range(used.size):
+            j = used[k]
+            counts[k & 3, line[j]] += columns[j]
+        for lane in range(4):
+            for value in range(256):
+                total[value] += rows[i] * counts[lane, value]
+    return total
 
 
 def _draw_window(scaled: tuple[int, int], size: tuple[int, int]) -> Window:

@@ -6,6 +6,7 @@ transforms of the ATRC family have it. Nothing outside the window is computed.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -72,17 +73,23 @@ class Warp:
         """(..., h, w) -> (..., H, W), "no label" around the window."""
         planes = label.as_subclass(Tensor).contiguous()
         flat = planes.reshape(-1, *planes.shape[-2:]).numpy()
-        rows = nearest(self.window[0], self.window[2], self.scaled[0], flat.shape[1])
-        columns = nearest(self.window[1], self.window[3], self.scaled[1], flat.shape[2])
+        rows, columns = self._nearest(flat.shape[1], flat.shape[2])
         result = np.empty((len(flat), *self._target()), flat.dtype)
         if result.shape[1:] != self.window[2:]:
             result[:] = FILL[type(label)]
         place = result[(slice(None), *self.place)]
-        _gather(flat, rows, np.ascontiguousarray(columns[::-1]) if self.mirrored else columns, place)
+        _gather(flat, rows, columns, place)
         if self.mirrored and isinstance(label, Normals):
             negate_x(place)
         moved = torch.from_numpy(result).reshape(*planes.shape[:-2], *result.shape[1:])
         return zoom_values(moved, type(label), self.zoom)
+
+    @lru_cache(maxsize=1)  # noqa: B019 (of one sample: all labels of an image have one size)
+    def _nearest(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """The row and the column of a label that each row and column of the window comes from."""
+        rows = nearest(self.window[0], self.window[2], self.scaled[0], height)
+        columns = nearest(self.window[1], self.window[3], self.scaled[1], width)
+        return rows, np.ascontiguousarray(columns[::-1]) if self.mirrored else columns
 
     def _target(self) -> tuple[int, int]:
         return max(self.size[0], self.window[2]), max(self.size[1], self.window[3])

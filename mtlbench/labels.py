@@ -41,12 +41,13 @@ def unit_normals(labels: Tensor) -> Tensor:
     """(..., 3, H, W) normals in either form -> float32 unit vectors, all-zero where invalid."""
     if labels.dtype != torch.uint8:
         return labels
-    vectors = torch.empty(labels.shape, device=labels.device)
-    shape = (-1, *labels.shape[-3:])
-    for coded, decoded in zip(labels.reshape(shape), vectors.view(shape), strict=True):  # one fits the cache
-        decoded.copy_(coded).mul_(2 / 255).sub_(1)
-        x, y, z = decoded.unbind()
-        inverse = (x * x).addcmul_(y, y).addcmul_(z, z).rsqrt_()  # no code decodes to the zero vector
-        red, green, blue = coded.unbind()
-        decoded.mul_(inverse.masked_fill_((red | green | blue) == 0, 0))
-    return vectors
+    if labels.device.type == "cpu":
+        from mtlbench.unit_vectors import decode  # compiled: loaded where it is used
+
+        vectors = torch.empty(labels.shape)
+        shape = (-1, *labels.shape[-3:])
+        decode(labels.reshape(shape).numpy(), vectors.view(shape).numpy())
+        return vectors
+    x, y, z = (labels.float() * 2 - 255).unbind(-3)
+    inverse = (x * x + y * y + z * z).rsqrt() * (labels != 0).any(-3)
+    return torch.stack([x * inverse, y * inverse, z * inverse], -3)

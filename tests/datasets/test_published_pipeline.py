@@ -48,7 +48,7 @@ def test_samples_equal_the_published_ones(root: Path, size: str) -> None:
         invalid = (labels["normals"][0] == 0).all(0)
         assert torch.equal(invalid, expected["normals"][0] == 255)
         normals = torch.nn.functional.normalize(expected["normals"], dim=0) * ~invalid
-        torch.testing.assert_close(labels["normals"][0], normals, rtol=0, atol=1e-6)
+        torch.testing.assert_close(labels["normals"][0], normals, rtol=0, atol=1e-5)
         off.append(_grey_levels(normalise(batch["image"], tuple(MEAN), tuple(STD))[0], expected["image"]))
     differences = np.concatenate(off)
     assert (differences > 1.01).mean() < 0.01
