@@ -134,13 +134,13 @@ def make(folder: Path, ids: Sequence[str], decode: Callable[[str], Maps]) -> Non
         if folder.exists():
             cache.discard(folder)
         with cache.staged(folder) as staging:
-            _write(staging, ids, decode)
+            _write(staging, ids, decode, f"decoding {folder.name}")
         _remove_older(folder)
     except (OSError, DataError) as error:
         log.warning("samples are not kept decoded, since %s", error)
 
 
-def _write(staging: Path, ids: Sequence[str], decode: Callable[[str], Maps]) -> None:
+def _write(staging: Path, ids: Sequence[str], decode: Callable[[str], Maps], what: str) -> None:
     lock, end = threading.Lock(), 0
     with (staging / DATA).open("wb") as file:
 
@@ -156,7 +156,7 @@ def _write(staging: Path, ids: Sequence[str], decode: Callable[[str], Maps]) -> 
                 entries.append([what, type(value).__name__, array.dtype.str, array.shape, offset])
             return entries
 
-        samples = dict(zip(ids, parallel.each(one, len(ids), staging.name), strict=True))
+        samples = dict(zip(ids, parallel.each(one, len(ids), what), strict=True))
         file.truncate(end)
     content = {"bytes": end, "samples": samples}
     (staging / cache.MANIFEST).write_text(json.dumps(content), encoding="utf-8")
