@@ -80,7 +80,7 @@ class Affine:
                 _warp(planes, matrix, _phases(), warped)
             planes = warped
         if size == self.size:
-            return planes.astype(np.float32, copy=False)
+            return planes.astype(np.float32)  # a copy: callers change it in place
         result = np.empty((len(planes), *self.size), np.float32)
         _resize(planes, *_taps(self.size[0], size[0]), *_taps(self.size[1], size[1]), result)
         return result

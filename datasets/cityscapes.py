@@ -38,7 +38,8 @@ BASELINE, FOCAL_LENGTH = 0.209313, 2262.52
 """Metres, and pixels at 1024x2048: of the camera, where a picture has no file of its own."""
 
 DepthKind = Literal["disparity", "metres"]
-_TABLE = np.full(256, 255, np.uint8)
+_TABLE = np.full(256, decoding.FORBIDDEN, np.uint8)
+_TABLE[[*range(34), 255]] = 255  # -1, licence plate, is stored as 255
 _TABLE[list(LABEL_IDS)] = range(len(CLASSES))
 _FILES: Mapping[str, tuple[str, str]] = {
     "image": ("leftImg8bit", "leftImg8bit.png"),
@@ -149,7 +150,7 @@ class Cityscapes(Archive):
         return decoding.image(pixels)
 
     def _semseg(self, name: str) -> ClassMap:
-        return ClassMap(torch.from_numpy(_TABLE[self._label_ids(name)]))
+        return decoding.class_map(self._label_ids(name), _TABLE, self.paths(name)["semseg"])
 
     def _depth(self, name: str) -> Depth | Disparity:
         stored = self._resized(files.read_deep(self.paths(name)["depth"], self.native))

@@ -31,12 +31,29 @@ def class_map(stored: np.ndarray, table: np.ndarray, path: Path) -> ClassMap:
     classes = table[stored]
     wrong = classes == FORBIDDEN
     if wrong.any():
-        known = np.flatnonzero(table != FORBIDDEN)
+        known = np.flatnonzero(table[:255] != FORBIDDEN)
+        void = " or 255" if table[255] != FORBIDDEN else ""
         raise DataError(
-            f"{path} must hold the classes {known[0]} to {known[-1]}, found {stored[wrong].max()}"
+            f"{path} must hold the classes {known[0]} to {known[-1]}{void}, found {stored[wrong].max()}"
             f" ({int(wrong.sum())} of {wrong.size} pixels hold none of them)"
         )
     return ClassMap(torch.from_numpy(classes))
+
+
+def binary(stored: np.ndarray, path: Path) -> ClassMap:
+    """(H, W) of any number type, 0 and 1 or 0 and 255 -> 0 and 1.
+
+    Raises:
+        DataError: it holds another value.
+    """
+    positive = (stored == 1) | (stored == 255)
+    wrong = ~(positive | (stored == 0))
+    if wrong.any():
+        raise DataError(
+            f"{path} must hold 0 and 1, or 0 and 255, found {stored[wrong][0]}"
+            f" ({int(wrong.sum())} of {wrong.size} pixels hold others)"
+        )
+    return ClassMap(torch.from_numpy(positive.astype(np.uint8)))
 
 
 def metres(stored: np.ndarray, path: Path) -> np.ndarray:
@@ -58,7 +75,9 @@ def metres(stored: np.ndarray, path: Path) -> np.ndarray:
 
 
 def depth(stored: np.ndarray, path: Path) -> Depth:
-    """(H, W) metres -> (1, H, W); see `metres`."""
+    """(H, W) metres, floats -> (1, H, W); see `metres`."""
+    if stored.dtype.kind != "f":
+        raise DataError(f"{path} must hold floats, found {stored.dtype} up to {stored.max()}")
     return Depth(torch.from_numpy(metres(stored, path))[None])
 
 

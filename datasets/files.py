@@ -4,9 +4,11 @@ import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
+from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mtlbench.errors import DataError, MtlbenchError
 
@@ -14,7 +16,10 @@ Size = tuple[int, int]
 DEEP = "I;16"
 _MODES = {"RGB": ("RGB",), "L": ("L", "P"), DEEP: (DEEP, "I")}
 """Pillow's modes that are read as each mode; "P" are a palette's indices."""
+_IMAGE_ERRORS = (OSError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises: SyntaxError for broken PNG chunks, the last one for headers of absurd sizes."""
 _MAT_ERRORS = (
+    NameError,
     OSError, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError, NotImplementedError,
     zlib.error,
 )  # fmt: skip
@@ -55,16 +60,13 @@ def image_size(path: Path) -> Size:
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except (OSError, UnidentifiedImageError) as error:
+    except _IMAGE_ERRORS as error:
         raise DataError(_unreadable(path, "an image", error)) from error
 
 
 def array_size(path: Path) -> Size:
     """Height and width, the first two sides, from the header of a .npy file."""
-    try:
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(_unreadable(path, "a .npy file", error)) from error
+    shape = _load(path, "a .npy file", mmap_mode="r").shape
     if len(shape) < 2:
         raise DataError(f"{path} must hold an array of at least two sides, found {shape}")
     return int(shape[0]), int(shape[1])
@@ -72,14 +74,23 @@ def array_size(path: Path) -> Size:
 
 def read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """A .npy file of numbers with the given shape, or with a trailing axis of length 1 more."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(_unreadable(path, f"a .npy file of shape {shape}", error)) from error
+    array = _load(path, f"a .npy file of shape {shape}")
     if array.shape == (*shape, 1):
         array = array[..., 0]
     if array.shape != shape or array.dtype.kind not in "fiub":
         raise DataError(f"{path} must hold numbers of shape {shape}, found {array.dtype} {array.shape}")
+    return array
+
+
+def _load(path: Path, expected: str, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    """A whole .npy file; mapped, its header and length are checked and nothing is read."""
+    try:
+        with path.open("rb") as file:
+            if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+                raise ValueError("it does not begin as such a file does")
+        array: np.ndarray = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:
+        raise DataError(_unreadable(path, expected, error)) from error
     return array
 
 
@@ -149,11 +160,7 @@ def _read_image(path: Path, mode: str, size: Size | None) -> np.ndarray:
         with Image.open(path) as image:
             found = image.mode
             array = np.array(image)
-    except (
-        OSError,
-        UnidentifiedImageError,
-        SyntaxError,
-    ) as error:  # Pillow raises SyntaxError for broken PNG chunks
+    except _IMAGE_ERRORS as error:
         raise DataError(_unreadable(path, _called(mode), error)) from error
     if found not in _MODES[mode]:
         raise DataError(f"{path} must be {_called(mode)}, found mode {found}")
@@ -161,7 +168,7 @@ def _read_image(path: Path, mode: str, size: Size | None) -> np.ndarray:
         array = array.astype(np.uint16, copy=False)
     if size is not None and array.shape[:2] != size:
         raise DataError(
-            f"{path} must be {size[0]}x{size[1]} (height x width) as the split's first image is,"
+            f"{path} must be {size[0]}x{size[1]} (height x width) as its image is,"
             f" found {array.shape[0]}x{array.shape[1]}"
         )
     return array

@@ -6,9 +6,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 from mtlbench.checking import Finding
 from mtlbench.errors import DataError
 
@@ -62,12 +59,10 @@ def _size(path: Path) -> files.Size | None:
     """Height and width of a map, from its first bytes; None for other files."""
     if not path.exists():
         return None
+    if not path.is_file():
+        raise DataError(f"{path} must be a file")
     if path.suffix == ".npy":
-        try:
-            array = np.load(path, mmap_mode="r")  # refuses a file that is shorter than its header says
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path} must be a whole .npy file, but: {error}") from error
-        return (array.shape[0], array.shape[1]) if array.ndim >= 2 else None
+        return files.array_size(path)
     if path.suffix not in ENDS:
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty")
@@ -76,11 +71,7 @@ def _size(path: Path) -> files.Size | None:
         file.seek(max(path.stat().st_size - 64, 0))
         if not file.read().rstrip(b"\0").endswith(ENDS[path.suffix].rstrip(b"\0")):
             raise DataError(f"{path} is cut short, after {path.stat().st_size} bytes")
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise DataError(f"{path} must be an image, but: {error}") from error
+    return files.image_size(path)
 
 
 def checksums(

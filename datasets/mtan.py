@@ -133,6 +133,7 @@ class NYUv2MTAN(_Stacks):
             "normals": "normals.mean.all",
         },
     }
+    plausible: ClassVar[Mapping[str, tuple[float, float]]] = {"depth": (0.1, 15)}
     title: ClassVar[str] = "MTAN's NYUv2"
     images: ClassVar[Mapping[Split, int]] = {"train": 795, "val": 654}
     folders: Mapping[str, str] = {
@@ -172,6 +173,7 @@ class CityscapesMTAN(_Stacks):
         "MTAN, Nash-MTL": {"semseg": "miou.dataset.absentnan", "depth": "depth.abs_err"},
         "LibMTL": {"semseg": "miou.dataset.absentnan", "depth": "depth.abs_err.pixels"},
     }
+    plausible: ClassVar[Mapping[str, tuple[float, float]]] = {"depth": (0, 0.5)}
     title: ClassVar[str] = "MTAN's Cityscapes"
     images: ClassVar[Mapping[Split, int]] = {"train": 2975, "val": 500}
 

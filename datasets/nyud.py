@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torchvision.tv_tensors import TVTensor
 
 from mtlbench import tasks as make
@@ -143,8 +142,7 @@ def _read_normals(path: Path, size: files.Size) -> Normals:
 
 def _read_edge(path: Path, size: files.Size) -> ClassMap:
     stored = files.read_grey(path, size) if path.suffix == ".png" else files.read_array(path, size)
-    half = 127 if path.suffix == ".png" else 0.5
-    return ClassMap(torch.from_numpy((stored > half).astype(np.uint8)))
+    return decoding.binary(stored, path)
 
 
 _READERS: Mapping[str, Callable[[Path, files.Size], TVTensor]] = {

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from conftest import TINY_PLUGINS
 
-TIMEOUT = 180
+TIMEOUT = 480
 
 GRID: dict[str, Any] = {
     "name": "tiny",

@@ -16,14 +16,18 @@ Truth = Literal["edges", "labels", "boundaries"]
 map of labels, which is outlined; or boundaries, taken as they are. All three are thinned."""
 
 
+MOST_THRESHOLDS = 1000
+"""Predictions have 256 values."""
+
+
 def even_thresholds(count: int) -> tuple[float, ...]:
     """`count` thresholds from 1 / (count + 1) to count / (count + 1), rounded as `numpy.linspace` does.
 
     Raises:
-        MtlbenchError: `count` is less than 1.
+        MtlbenchError: `count` is less than 1, or above `MOST_THRESHOLDS`.
     """
-    if count < 1:
-        raise MtlbenchError(f"`thresholds` must be >= 1, got {count}")
+    if not 1 <= count <= MOST_THRESHOLDS:
+        raise MtlbenchError(f"`thresholds` must be 1 to {MOST_THRESHOLDS}, got {count}")
     return tuple(np.linspace(1 / (count + 1), 1 - 1 / (count + 1), count).tolist())
 
 

@@ -224,3 +224,36 @@ def test_make_rooms_in_the_layout(tmp_path: Path) -> None:
         make_rooms(root=str(tmp_path / "a"), train=1, val=1, layout="nyud")
     with pytest.raises(MtlbenchError, match="nyud"):
         make_rooms(root=str(tmp_path / "b"), train=1, val=1, layout="nyu")
+
+
+@pytest.mark.parametrize(
+    ("folder", "values", "message"),
+    [
+        ("depth", np.full((45, 60), 2, np.int32), "floats, found int32"),
+        ("edge", np.full((45, 60), 2, np.float32), "0 and 1, or 0 and 255, found 2"),
+        ("edge", np.full((45, 60), np.nan, np.float32), "found nan"),
+    ],
+)
+def test_arrays_of_other_values(tmp_path: Path, folder: str, values: np.ndarray, message: str) -> None:
+    write_nyud(tmp_path / "mt", train=1, val=1, size=(45, 60), flavour="NYUD_MT")
+    np.save(tmp_path / "mt" / folder / "0001.npy", values)
+    with pytest.raises(DataError, match=message):
+        NYUD("train", TASKS, root=str(tmp_path / "mt"))[0]
+
+
+def test_edges_of_either_form(png: Path) -> None:
+    stored = np.zeros((45, 60), np.uint8)
+    stored[4, 5:9] = 1
+    Image.fromarray(stored).save(png / "edge" / "0003.png")
+    assert NYUD("val", ("edge",), root=str(png))[0]["edge"].sum() == 4
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04junk", b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', ", b""])
+def test_files_that_are_no_arrays(tmp_path: Path, content: bytes) -> None:
+    write_nyud(tmp_path / "mt", train=1, val=1, size=(45, 60), flavour="NYUD_MT")
+    path = tmp_path / "mt" / "depth" / "0001.npy"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=str(path)):
+        NYUD("train", TASKS, root=str(tmp_path / "mt"))[0]
+    found = NYUD.check(None, lambda done: None, root=str(tmp_path / "mt"))
+    assert any(str(path) in finding.found for finding in found if finding.state == "damaged")

@@ -48,6 +48,17 @@ def test_transform_keeps_types_and_makes_the_size(sample: dict[str, Any], name: 
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
+def test_samples_stay_as_they_are(sample: dict[str, Any], name: str) -> None:
+    """Also where nothing has to be resized: decoded samples are mapped, and read again."""
+    transform = TRANSFORMS[name](tuple(sample["image"].shape[-2:]))
+    before = {key: value.clone() for key, value in sample.items() if key != "id"}
+    for seed in range(40):
+        torch.manual_seed(seed)
+        transform(sample)
+        assert all(torch.equal(sample[key], value) for key, value in before.items())
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_only_torch_decides(sample: dict[str, Any], name: str) -> None:
     transform = TRANSFORMS[name]((32, 40))
     results = []
