@@ -98,7 +98,7 @@ class Archive(Dataset):
             DataError: something is missing, or the splits share an image.
         """
         splits = [cls.open(split, **options) for split in SPLITS]
-        shared = sorted(set(splits[0].ids) & set(splits[1].ids))
+        shared = _shared_ids(splits)
         if shared:
             raise DataError(
                 f"the splits in {splits[0].root} must share no image, but both name {shared[0]!r}"
@@ -119,7 +119,7 @@ class Archive(Dataset):
         """Files first (there, whole, of one size), then what they hold, then their checksums."""
         splits = [cls.open(split, **options) for split in SPLITS]
         findings = [finding for made in splits for finding in made._check_files()]
-        shared = sorted(set(splits[0].ids) & set(splits[1].ids))
+        shared = _shared_ids(splits)
         if shared:
             text = f"{len(shared)} ids are in both, {shared[0]} among them"
             findings.append(Finding("splits", text, "damaged"))
@@ -190,3 +190,8 @@ class Archive(Dataset):
     def checksum(self) -> str | None:
         """A checksum of their contents, where `mtlbench data check` has read them as they are now."""
         return integrity.known_checksum(self.root, self._files())
+
+
+def _shared_ids(splits: Sequence[Archive]) -> list[str]:
+    """The ids that all splits name, sorted."""
+    return sorted(set.intersection(*(set(made.ids) for made in splits)))

@@ -1,29 +1,19 @@
 """Reads one file of an archive into an array, or says what is wrong with it."""
 
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from tokenize import TokenError
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from mtlbench.errors import DataError, MtlbenchError
+from mtlbench.reading import IMAGE_ERRORS, load_array, unreadable
 
 Size = tuple[int, int]
 DEEP = "I;16"
 _MODES = {"RGB": ("RGB",), "L": ("L", "P"), DEEP: (DEEP, "I")}
 """Pillow's modes that are read as each mode; "P" are a palette's indices."""
-_IMAGE_ERRORS = (OSError, SyntaxError, Image.DecompressionBombError)
-"""What Pillow raises: SyntaxError for broken PNG chunks, the last one for headers of absurd sizes."""
-_MAT_ERRORS = (
-    NameError,
-    OSError, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError, NotImplementedError,
-    zlib.error,
-)  # fmt: skip
-"""What `loadmat` raises for files that are cut, damaged or of another version."""
 
 
 def parse_size(size: str) -> tuple[int, int]:
@@ -60,13 +50,13 @@ def image_size(path: Path) -> Size:
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except _IMAGE_ERRORS as error:
-        raise DataError(_unreadable(path, "an image", error)) from error
+    except IMAGE_ERRORS as error:
+        raise DataError(unreadable(path, "an image", error)) from error
 
 
 def array_size(path: Path) -> Size:
     """Height and width, the first two sides, from the header of a .npy file."""
-    shape = _load(path, "a .npy file", mmap_mode="r").shape
+    shape = load_array(path, "a .npy file", lazily=True).shape
     if len(shape) < 2:
         raise DataError(f"{path} must hold an array of at least two sides, found {shape}")
     return int(shape[0]), int(shape[1])
@@ -74,7 +64,7 @@ def array_size(path: Path) -> Size:
 
 def read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """A .npy file of numbers with the given shape, or with a trailing axis of length 1 more."""
-    array = _load(path, f"a .npy file of shape {shape}")
+    array = load_array(path, f"a .npy file of shape {shape}")
     if array.shape == (*shape, 1):
         array = array[..., 0]
     if array.shape != shape or array.dtype.kind not in "fiub":
@@ -82,38 +72,12 @@ def read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def _load(path: Path, expected: str, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
-    """A whole .npy file; mapped, its header and length are checked and nothing is read."""
-    try:
-        with path.open("rb") as file:
-            if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
-                raise ValueError("it does not begin as such a file does")
-        array: np.ndarray = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:
-        raise DataError(_unreadable(path, expected, error)) from error
-    return array
-
-
-def read_mat(path: Path, key: str) -> np.ndarray:
-    """One variable of a MATLAB file (version 5), as `scipy.io.loadmat` gives it."""
-    from scipy.io import loadmat  # takes a tenth of a second, and few archives hold such files
-    from scipy.io.matlab import MatReadError
-
-    try:
-        found = loadmat(path, variable_names=[key])
-    except (*_MAT_ERRORS, MatReadError) as error:
-        raise DataError(_unreadable(path, f"a MATLAB file that holds `{key}`", error)) from error
-    if key not in found:
-        raise DataError(f"{path} must hold `{key}`, but does not")
-    return np.asarray(found[key])
-
-
 def read_ids(path: Path) -> list[str]:
     """The lines of a split file: unique, none blank."""
     try:
         ids = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(_unreadable(path, "a text file with one image id a line", error)) from error
+        raise DataError(unreadable(path, "a text file with one image id a line", error)) from error
     ids = [line.rstrip("\r") for line in ids]
     while ids and not ids[-1]:
         ids.pop()
@@ -160,8 +124,8 @@ def _read_image(path: Path, mode: str, size: Size | None) -> np.ndarray:
         with Image.open(path) as image:
             found = image.mode
             array = np.array(image)
-    except _IMAGE_ERRORS as error:
-        raise DataError(_unreadable(path, _called(mode), error)) from error
+    except IMAGE_ERRORS as error:
+        raise DataError(unreadable(path, _called(mode), error)) from error
     if found not in _MODES[mode]:
         raise DataError(f"{path} must be {_called(mode)}, found mode {found}")
     if mode == DEEP:
@@ -176,7 +140,3 @@ def _read_image(path: Path, mode: str, size: Size | None) -> np.ndarray:
 
 def _called(mode: str) -> str:
     return "a 16-bit greyscale image" if mode == DEEP else f"an 8-bit {mode} image"
-
-
-def _unreadable(path: Path, expected: str, error: Exception) -> str:
-    return f"{path} must be {expected}, but can't be read: {type(error).__name__}: {error}"

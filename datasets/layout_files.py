@@ -1,9 +1,9 @@
 """What the writers of other data sets' layouts share."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -49,6 +49,39 @@ def write_split(root: Path, split: Split, sizes: Sequence[files.Size], seed: int
         write(index, render(compose((seed, STREAMS[split], index), width / height), height, width))
 
     parallel.each(one, len(sizes), root.name)
+
+
+def write_stacks(
+    root: Path,
+    counts: Mapping[Split, int],
+    size: files.Size,
+    seed: int,
+    contents: Mapping[str, Callable[[Rendered], np.ndarray]],
+) -> None:
+    """Write rooms as MTAN's archives have them: SPLIT/FOLDER/INDEX.npy, float32.
+
+    Args:
+        root: an empty folder.
+        counts: images of each split.
+        size: height and width.
+        seed: of the scenes.
+        contents: what each folder holds of a room.
+    """
+    for split, count in counts.items():
+        folders = {root / split / folder: values for folder, values in contents.items()}
+        for folder in folders:
+            folder.mkdir(parents=True)
+
+        def write(index: int, room: Rendered, folders: Mapping[Path, Any] = folders) -> None:
+            for folder, values in folders.items():
+                save(folder / f"{index}.npy", np.ascontiguousarray(values(room), dtype=np.float32))
+
+        write_split(root, split, [size] * count, seed, write)
+
+
+def without_edges(table: np.ndarray) -> Callable[[Rendered], np.ndarray]:
+    """Class maps of rooms through a table, -1 along edges."""
+    return lambda room: np.where(room.edge != 0, -1, table[room.semseg])
 
 
 def save(path: Path, values: np.ndarray) -> None:

@@ -1,15 +1,9 @@
 """Rooms in the layout of MTAN's NYUv2."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from mtlbench.data import Split
-
-from .layout_files import Writer, empty_folder, save, values_of, write_split
+from .layout_files import empty_folder, values_of, without_edges, write_stacks
 from .mtan import NYU_CLASSES
-from .rendering import Rendered
 
 CLASS = values_of(
     (
@@ -34,23 +28,10 @@ def write_nyuv2_mtan(
         size: height and width.
         seed: of the scenes.
     """
-    target = empty_folder(root)
-    counts: Mapping[Split, int] = {"train": train, "val": val}
-    for split, count in counts.items():
-        for folder in ("image", "label", "depth", "normal"):
-            (target / split / folder).mkdir(parents=True)
-        write_split(target, split, [size] * count, seed, _writer(target / split))
-
-
-def _writer(root: Path) -> Writer:
-    def write(index: int, room: Rendered) -> None:
-        contents = {
-            "image": room.image.transpose(1, 2, 0) / 255,
-            "label": np.where(room.edge != 0, -1, CLASS[room.semseg]),
-            "depth": room.depth[..., None],
-            "normal": room.normals.transpose(1, 2, 0),
-        }
-        for folder, values in contents.items():
-            save(root / folder / f"{index}.npy", np.ascontiguousarray(values, dtype=np.float32))
-
-    return write
+    contents = {
+        "image": lambda room: room.image.transpose(1, 2, 0) / 255,
+        "label": without_edges(CLASS),
+        "depth": lambda room: room.depth[..., None],
+        "normal": lambda room: room.normals.transpose(1, 2, 0),
+    }
+    write_stacks(empty_folder(root), {"train": train, "val": val}, size, seed, contents)

@@ -9,7 +9,7 @@ import numpy as np
 from mtlbench.data import Split
 
 from .cityscapes import BASELINE, CLASSES, FOCAL_LENGTH, LABEL_IDS
-from .layout_files import Writer, empty_folder, save, values_of, write_split
+from .layout_files import Writer, empty_folder, save, values_of, without_edges, write_split, write_stacks
 from .rendering import Rendered
 
 STREET = (
@@ -90,22 +90,10 @@ def write_cityscapes_mtan(
         size: height and width.
         seed: of the scenes.
     """
-    target = empty_folder(root)
     labels = {"label": GROUP} if size[0] < 256 else {"label_7": GROUP, "label_19": CLASS}
-    counts: Mapping[Split, int] = {"train": train, "val": val}
-    for split, count in counts.items():
-        for folder in ("image", "depth", *labels):
-            (target / split / folder).mkdir(parents=True)
-        write_split(target, split, [size] * count, seed, _stacks_writer(target / split, labels))
-
-
-def _stacks_writer(root: Path, labels: Mapping[str, np.ndarray]) -> Writer:
-    def write(index: int, room: Rendered) -> None:
-        save(root / "image" / f"{index}.npy", (room.image.transpose(1, 2, 0) / 255).astype(np.float32))
-        inverse = stored_disparity(room.depth)[..., None] / 65535
-        save(root / "depth" / f"{index}.npy", inverse.astype(np.float32))
-        for folder, table in labels.items():
-            classes = np.where(room.edge != 0, -1, table[room.semseg])
-            save(root / folder / f"{index}.npy", classes.astype(np.float32))
-
-    return write
+    contents = {
+        "image": lambda room: room.image.transpose(1, 2, 0) / 255,
+        "depth": lambda room: stored_disparity(room.depth)[..., None] / 65535,
+        **{folder: without_edges(table) for folder, table in labels.items()},
+    }
+    write_stacks(empty_folder(root), {"train": train, "val": val}, size, seed, contents)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mtlbench.errors import DataError
+from mtlbench.reading import load_mat
 
 from . import files
 from .pascal_classes import CONTEXT_CLASSES
@@ -12,7 +13,7 @@ from .pascal_classes import CONTEXT_CLASSES
 
 def read_label_map(path: Path, size: files.Size | None) -> np.ndarray:
     """`LabelMap` of a .mat file, (H, W) uint16 of 0 to 459."""
-    stored = files.read_mat(path, "LabelMap")
+    stored = load_mat(path, "LabelMap")
     if stored.dtype.kind not in "uif" or stored.ndim != 2 or (size is not None and stored.shape != size):
         raise DataError(
             f"{path} must hold a `LabelMap` of numbers of the image's size, {size}, found"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mtlbench.errors import DataError
+from mtlbench.reading import load_mat
 
 from . import files
 from .pascal_classes import PART_OF, PERSON
@@ -84,7 +85,7 @@ def _shows_person(path: Path) -> bool:
 
 def _objects(path: Path) -> np.ndarray:
     """The objects of `anno`, where published code finds them."""
-    objects: np.ndarray = files.read_mat(path, "anno")[0][0][1][0]
+    objects: np.ndarray = load_mat(path, "anno")[0][0][1][0]
     return objects
 
 

@@ -7,11 +7,13 @@ from PIL import Image
 
 from mtlbench.boundary.protocols import Truth
 from mtlbench.errors import DataError
+from mtlbench.reading import IMAGE_ERRORS, load_array, load_mat, unreadable
 
 PREDICTIONS, TRUTHS = (".png", ".npy"), (".png", ".npy", ".mat")
 GREY = ("L", "P", "1", "I", "I;16", "I;16B")
 """Modes of Pillow with one number a pixel."""
 MAT_KEY = "LabelMap"
+ARRAY = "a .npy file of numbers"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
@@ -23,7 +25,9 @@ def check_prediction(path: Path) -> tuple[int, int]:
     """
     if path.suffix == ".png":
         return _png_size(path, ("L",), "an 8-bit grey PNG")
-    return _shape(path, _load(path, lazily=True), "fu", "strengths in [0, 1] or uint8 (height, width)")
+    return _shape(
+        path, load_array(path, ARRAY, lazily=True), "fu", "strengths in [0, 1] or uint8 (height, width)"
+    )
 
 
 def check_truth(path: Path) -> tuple[int, int]:
@@ -35,7 +39,7 @@ def check_truth(path: Path) -> tuple[int, int]:
     if path.suffix == ".png":
         return _png_size(path, GREY, "an 8-bit or 16-bit PNG with one channel")
     if path.suffix == ".npy":
-        return _shape(path, _load(path, lazily=True), "fiub", "numbers (height, width)")
+        return _shape(path, load_array(path, ARRAY, lazily=True), "fiub", "numbers (height, width)")
     return _mat_shape(path)
 
 
@@ -47,7 +51,7 @@ def read_prediction(path: Path) -> np.ndarray:
     """
     if path.suffix == ".png":
         return _read_png(path)
-    array = _plane(_load(path))
+    array = _plane(load_array(path, ARRAY))
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f" or not (array.min() >= 0 and array.max() <= 1):  # also false for NaN
@@ -65,9 +69,9 @@ def read_truth(path: Path, kind: Truth) -> np.ndarray:
         DataError: the file is damaged.
     """
     if path.suffix == ".mat":
-        array = _read_mat(path)
+        array = load_mat(path, MAT_KEY)
     else:
-        array = _read_png(path) if path.suffix == ".png" else _plane(_load(path))
+        array = _read_png(path) if path.suffix == ".png" else _plane(load_array(path, ARRAY))
     if kind == "labels":
         return array
     picture = path.suffix == ".png" and array.dtype == np.uint8 and array.max() > 1
@@ -84,8 +88,8 @@ def _png_size(path: Path, modes: tuple[str, ...], required: str) -> tuple[int, i
                 file.seek(-min(len(_PNG_END), path.stat().st_size), 2)
                 if file.read() != _PNG_END:
                     image.load()  # only a whole file can be read
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for broken chunks
-        raise DataError(_unreadable(path, required, error)) from error
+    except IMAGE_ERRORS as error:
+        raise DataError(unreadable(path, required, error)) from error
     return size
 
 
@@ -93,15 +97,8 @@ def _read_png(path: Path) -> np.ndarray:
     try:
         with Image.open(path, formats=["PNG"]) as image:
             return np.array(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(_unreadable(path, "a PNG", error)) from error
-
-
-def _load(path: Path, *, lazily: bool = False) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r" if lazily else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(_unreadable(path, "a .npy file of numbers", error)) from error
+    except IMAGE_ERRORS as error:
+        raise DataError(unreadable(path, "a PNG", error)) from error
 
 
 def _shape(path: Path, array: np.ndarray, kinds: str, required: str) -> tuple[int, int]:
@@ -124,23 +121,8 @@ def _mat_shape(path: Path) -> tuple[int, int]:
     try:
         shapes = {name: shape for name, shape, _ in whosmat(path)}
     except (OSError, ValueError, TypeError, NotImplementedError) as error:
-        raise DataError(_unreadable(path, required, error)) from error
+        raise DataError(unreadable(path, required, error)) from error
     if len(shapes.get(MAT_KEY, ())) != 2:
         raise DataError(f"{path} must be {required}, found {', '.join(shapes) or 'nothing'}")
     height, width = shapes[MAT_KEY]
     return height, width
-
-
-def _read_mat(path: Path) -> np.ndarray:
-    import zlib
-
-    from scipy.io import loadmat
-
-    try:
-        return loadmat(path, variable_names=[MAT_KEY])[MAT_KEY]
-    except (OSError, ValueError, TypeError, KeyError, zlib.error) as error:
-        raise DataError(_unreadable(path, f"a .mat file with `{MAT_KEY}`", error)) from error
-
-
-def _unreadable(path: Path, required: str, error: Exception) -> str:
-    return f"{path} must be {required}, but can't be read: {type(error).__name__}: {error}"

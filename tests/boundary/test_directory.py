@@ -144,6 +144,14 @@ def test_two_files_for_one_image(folders: Folders) -> None:
         pair_files(*folders)
 
 
+@pytest.mark.parametrize("content", [b"PK\x03\x04junk", b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', "])
+def test_a_file_that_is_no_array(folders: Folders, content: bytes) -> None:
+    (folders[0] / "1.png").unlink()
+    (folders[0] / "1.npy").write_bytes(content)
+    with pytest.raises(DataError, match=r"1\.npy must be a \.npy file"):
+        pair_files(*folders)
+
+
 def test_sizes_that_differ(folders: Folders) -> None:
     Image.fromarray(np.zeros((40, 57), np.uint8)).save(folders[0] / "2.png")
     with pytest.raises(DataError, match=r"2\.png.*40x56.*found 40x57"):
