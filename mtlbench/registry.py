@@ -74,13 +74,23 @@ class Plugin:
             raise MtlbenchError(f"{source} can't be loaded from `{self.target}`: {error}") from error
 
     def options(self) -> dict[str, Option]:
-        """The options by name, read from the constructor's signature (imports the plugin)."""
-        parameters = inspect.signature(self.load(), eval_str=True).parameters.values()
-        return {
-            p.name: Option(p.name, p.annotation, p.default)
-            for p in parameters
-            if p.kind is inspect.Parameter.KEYWORD_ONLY
-        }
+        """The options by name, read from the constructor's signature (imports the plugin).
+
+        A constructor with `**rest` hands them on: the options of the class that it inherits from are its own.
+        """
+        target = self.load()
+        makers = (
+            [c for c in inspect.getmro(target) if "__init__" in vars(c)] if inspect.isclass(target) else []
+        )
+        found: dict[str, Option] = {}
+        for maker in [target, *makers[1:]]:
+            parameters = inspect.signature(maker, eval_str=True).parameters.values()
+            for p in parameters:
+                if p.kind is inspect.Parameter.KEYWORD_ONLY:
+                    found.setdefault(p.name, Option(p.name, p.annotation, p.default))
+            if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters):
+                break
+        return found
 
     @cached_property
     def summary(self) -> str:

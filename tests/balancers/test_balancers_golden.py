@@ -1,77 +1,56 @@
 """Weights and gradients that published balancers gave, on matrices and sequences of losses kept with them."""
 
-import json
-from pathlib import Path
+import re
 from typing import Any
 
+import golden_balancers_losses as losses
+import golden_balancers_projections as projections
+import golden_balancers_rows as row_based
+import golden_balancers_weights as weights
 import pytest
-import torch
-from golden_cases import ROOT
-from mtlbench.balancers.dwa import DWA
-from mtlbench.balancers.pcgrad import project
-from mtlbench.balancers.uncertainty import Uncertainty
+from golden_balancers import FILES, Case
 
-from mtlbench.balancing import Step
-from mtlbench.tasks import depth
-
-GRAMIANS = sorted((ROOT / "balancers").glob("gram_*.json"))
-UNCERTAINTY = sorted((ROOT / "balancers").glob("seq_uw.json"))
-DWA_FILES = sorted((ROOT / "balancers").glob("seq_dwa.json"))
+PARTS = (losses, projections, weights, row_based)
+GRAM = [reader for part in PARTS for reader in part.READERS_GRAM.items()]
+STEPS = [reader for part in PARTS for reader in part.READERS_STEPS.items()]
+SEQUENCES = {kind: reader for part in PARTS for kind, reader in part.READERS_SEQUENCE.items()}
+CASES = [Case(file) for file in FILES]
+GIVEN = {"gradnorm_initial_losses", "gradvac_visit_order"}
+"""What stands among the results of a sequence of gradients, but is input."""
 
 
-def names(count: int) -> dict[str, Any]:
-    return {f"task{i}": depth() for i in range(count)}
+def results(kind: str) -> list[tuple[Case, str]]:
+    return [(c, key) for c in CASES if c.kind == kind for key in c.content["results"] if key not in GIVEN]
 
 
-def step(losses: torch.Tensor, epoch: int = 0) -> Step:
-    return Step(0, epoch, torch.arange(len(losses)), losses, torch.Generator())
+def check(readers: list[tuple[str, Any]], case: Case, key: str) -> None:
+    known = [reader for pattern, reader in readers if re.fullmatch(pattern, key)]
+    assert len(known) == 1, f"{case.path.name}: {len(known)} readers know the result `{key}`"
+    known[0](case, key, case.content["results"][key])
 
 
-@pytest.mark.parametrize("file", GRAMIANS, ids=lambda file: file.stem)
-def test_golden_pcgrad(file: Path) -> None:
-    case = json.loads(file.read_text())
-    expected = case["results"]["pcgrad_torchjd"]
-    rows = torch.tensor(case["G"], dtype=torch.float64)
-    combined = project(rows @ rows.T, case["visit_order"]) @ rows
-    reference = torch.tensor(expected["combined"], dtype=torch.float64)
-    assert torch.allclose(combined, reference, rtol=0, atol=1e-8 * float(reference.abs().max()))
+def name(value: object) -> str:
+    return value.path.stem if isinstance(value, Case) else str(value)
 
 
-@pytest.mark.parametrize("file", UNCERTAINTY, ids=lambda file: file.stem)
-@pytest.mark.parametrize("source", ["libmtl_sgd_lr0.1", "torchjd_sgd_lr0.1", "nash-mtl_sgd_lr0.1"])
-def test_golden_uncertainty(file: Path, source: str) -> None:
-    case = json.loads(file.read_text())
-    result = case["results"][source]
-    balancer = Uncertainty(names(case["T"]), init=result["init"][0]).double()
-    for losses, expected in zip(case["losses"], result["steps"], strict=True):
-        values = torch.tensor(losses, dtype=torch.float64, requires_grad=True)
-        balancer.zero_grad()
-        balancer.total(values, step(values.detach())).backward()
-        gradient = balancer.log_variance.grad
-        assert gradient is not None
-        assert gradient.tolist() == pytest.approx(expected["grad"], rel=1e-8)
-        if "weights_used" in expected and source.startswith("libmtl"):
-            assert values.grad is not None
-            factor = float(values.grad[0]) / expected["weights_used"][0]
-            assert values.grad.tolist() == pytest.approx(
-                [factor * w for w in expected["weights_used"]], rel=1e-8
-            )
-        with torch.no_grad():
-            balancer.log_variance -= 0.1 * gradient
-        assert balancer.log_variance.tolist() == pytest.approx(expected["param_after"], rel=1e-8)
+def test_there_are_golden_cases() -> None:
+    assert CASES
 
 
-@pytest.mark.parametrize("file", DWA_FILES, ids=lambda file: file.stem)
-def test_golden_dwa(file: Path) -> None:
-    case = json.loads(file.read_text())
-    assert case["weights_per_epoch"]
-    for source, weights in case["weights_per_epoch"].items():
-        balancer = DWA(names(case["T"]), temperature=float(source.rpartition("_T")[2]))
-        for epoch, batches in enumerate(case["batch_losses"]):
-            for losses in batches:
-                values = torch.tensor(losses, dtype=torch.float64, requires_grad=True)
-                place = step(values.detach(), epoch)
-                balancer.total(values, place).backward()
-                assert values.grad is not None
-                assert values.grad.tolist() == pytest.approx(weights[epoch], rel=1e-8), source
-                balancer.observe(place)
+@pytest.mark.parametrize(("case", "key"), results("gram"), ids=name)
+def test_golden_matrix(case: Case, key: str) -> None:
+    check(GRAM, case, key)
+
+
+@pytest.mark.parametrize(("case", "key"), results("gradient_sequences"), ids=name)
+def test_golden_sequence_of_gradients(case: Case, key: str) -> None:
+    check(STEPS, case, key)
+
+
+LOSS_CASES = [case for case in CASES if case.kind not in ("gram", "gradient_sequences")]
+
+
+@pytest.mark.parametrize("case", LOSS_CASES, ids=name)
+def test_golden_sequence_of_losses(case: Case) -> None:
+    assert case.kind in SEQUENCES, f"{case.path.name}: no reader knows the kind `{case.kind}`"
+    SEQUENCES[case.kind](case)
