@@ -1,4 +1,4 @@
-"""Golden cases of balancers: matrices of task gradients and sequences of losses, and what published code gave.
+"""Golden cases of balancers: task gradients, sequences of losses, and what published code gave.
 
 The cases stand in `tests/golden/balancers`, or in the folder `balancers` of what MTLBENCH_GOLDEN names. Who
 checks what is said by the `READERS_*` tables: a result that no reader knows fails.
@@ -62,7 +62,7 @@ class Case:
 
 
 Reader = Callable[[Case, str, Any], None]
-"""Checks one result of a `gram` case, or of a sequence of gradients: (case, key of the result, the result)."""
+"""Checks one result of a `gram` case or of a sequence of gradients: (case, key of the result, the result)."""
 SequenceReader = Callable[[Case], None]
 """Checks a whole sequence of losses."""
 
