@@ -14,5 +14,7 @@ from mtlbench.balancing import Scalarization, Step
 class Equal(Scalarization):
     """All losses weigh 1."""
 
+    linear = True
+
     def total(self, losses: Tensor, step: Step) -> Tensor:
         return losses.sum()

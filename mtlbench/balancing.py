@@ -114,7 +114,7 @@ class Balancer(nn.Module):
 class Scalarization(Balancer):
     """Losses in, one scalar out."""
 
-    linear: ClassVar[bool] = False
+    linear: bool = False
     """True: the scalar is linear in the losses, so that its weights don't depend on the batch at hand.
 
     Otherwise a batch that is split into micro-batches goes through the network once more, to know its losses.
