@@ -126,6 +126,7 @@ class _Run:
                 scores=scores,
                 images={split: len(dataset) for split, dataset in datasets.items()},
                 costs=self._costs(network, datasets["val"].size, trainer, seconds),
+                balancing=trainer.balancing,
                 fingerprints=fingerprints(cell) | {"data": datasets["val"].fingerprint()},
                 data_checksums={split: dataset.checksum() for split, dataset in datasets.items()},
                 provenance=provenance.describe(),

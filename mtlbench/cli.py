@@ -268,9 +268,10 @@ def list_plugins(
     families = FAMILIES if family is None else (_family(family),)
     for name in families:
         table = Table(title=name, title_justify="left", title_style="bold", box=None, show_header=False)
-        for plugin in registry.plugins(name):
+        for plugin in registry.offered(name):
             table.add_row(escape(plugin.name), escape(plugin.summary), f"[dim]{escape(plugin.origin)}[/]")
-            for line in _option_lines(plugin) if options else []:
+            shown = options and "*" not in plugin.name
+            for line in _option_lines(registry.get(name, plugin.name)) if shown else []:
                 table.add_row("", f"[cyan]{escape(line)}[/]", "")
         _console.print(table)
 

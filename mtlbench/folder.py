@@ -54,6 +54,28 @@ class Costs(BaseModel):
     peak_memory_mb: float
 
 
+class Balancing(BaseModel):
+    """How a balancer was carried out; no fields are set for one that needs losses only.
+
+    Attributes:
+        at: where task gradients were taken.
+        every: steps between two times that weights were found.
+        shared_parameters: how many numbers more than one task trains.
+        passes: how task gradients went through the backbone, `sequential` or `batched`.
+        implied_layers: layers whose task gradients were never written out.
+        gradient_memory_mb: most that was held for task gradients at one time.
+        failures: steps in which the balancer had no solution, and kept the weights that it had.
+    """
+
+    at: str | None = None
+    every: int = 1
+    shared_parameters: int | None = None
+    passes: str | None = None
+    implied_layers: int = 0
+    gradient_memory_mb: float = 0.0
+    failures: int = 0
+
+
 class Result(BaseModel):
     """What a finished cell leaves: `result.json`."""
 
@@ -65,6 +87,7 @@ class Result(BaseModel):
     selection: Literal["last"] = "last"
     images: dict[str, int]
     costs: Costs
+    balancing: Balancing = Balancing()
     fingerprints: dict[str, str]
     data_checksums: dict[str, str | None] = {}
     provenance: dict[str, Any]

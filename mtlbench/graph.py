@@ -1,15 +1,19 @@
-"""Which parameters a loss reaches, read from the autograd graph."""
+"""Which leaves tensors depend on, read from the autograd graph."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 
-def reached_parameters(loss: Tensor) -> set[nn.Parameter]:
-    """All leaf parameters that `loss` depends on; must be called before the graph is freed."""
-    found: set[nn.Parameter] = set()
+def reached_leaves(tensors: Iterable[Tensor]) -> set[Tensor]:
+    """All leaf tensors that need a gradient and that `tensors` depend on; to be called before the graph is
+    freed.
+    """
+    tensors = list(tensors)
+    found = {t for t in tensors if t.requires_grad and t.grad_fn is None}
     seen: set[Any] = set()
-    stack: list[Any] = [loss.grad_fn]
+    stack: list[Any] = [t.grad_fn for t in tensors]
     while stack:
         node = stack.pop()
         if node is None or node in seen:

@@ -30,7 +30,7 @@ def train_batches(
     ranks: int,
     workers: int,
 ) -> Iterator[Batch]:
-    """This rank's micro-batches from optimizer step `start` on, `recipe.accumulate` a step.
+    """This rank's micro-batches from batch `start` on, `recipe.accumulate` a batch.
 
     Raises:
         MtlbenchError: the batch can't be filled, or not be divided among ranks and micro-batches.

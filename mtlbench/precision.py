@@ -4,7 +4,19 @@ import torch
 
 from mtlbench.spec import Recipe
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
     """A context for forward passes as the recipe says; losses are computed outside of it, in float32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bf16")
+    dtype = DTYPES[recipe.precision]
+    return torch.autocast(
+        device.type,
+        dtype=torch.bfloat16 if dtype == torch.float32 else dtype,
+        enabled=dtype != torch.float32,
+    )
+
+
+def make_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
+    """Finds the factor on the losses that keeps float16 gradients from underflow; 1 in other precisions."""
+    return torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")

@@ -16,8 +16,10 @@ def mean_over_ranks(fabric: Fabric, values: Tensor) -> Tensor:
     return values if fabric.world_size == 1 else cast(Tensor, fabric.all_reduce(values, reduce_op="mean"))
 
 
+def sum_over_ranks(fabric: Fabric, values: Tensor) -> Tensor:
+    return values if fabric.world_size == 1 else cast(Tensor, fabric.all_reduce(values, reduce_op="sum"))
+
+
 def any_rank(fabric: Fabric, flags: Tensor) -> Tensor:
     """Elementwise: true on all ranks where it is true on one."""
-    if fabric.world_size == 1:
-        return flags
-    return cast(Tensor, fabric.all_reduce(flags.float(), reduce_op="sum")) > 0
+    return flags if fabric.world_size == 1 else sum_over_ranks(fabric, flags.float()) > 0

@@ -5,10 +5,11 @@ A provider is an entry point of the group `mtlbench.plugins`, or one Python file
 
     plugins = {"method": {"my_net": "my_package.net:MyNet"}, "balancer": {"mine": Mine}}
 
-A target is a class (or another callable), or a string "module:attribute" that is imported when the plugin is
-first used. A name with a `*` stands for all names that match it: its target takes the name and returns the
-plugin, or None. The built-in plugins come through the same door. A plugin's options are the keyword-only
-arguments of its constructor.
+A target is a class (or another callable), or a string "module:attribute" that is imported when the plugin
+is first used. A name with a `*` stands for all names that match it: its target takes the name and returns
+the plugin, or None; where it is a pair of targets, the second returns the names there are, with a summary
+each. The built-in plugins come through the same door. A plugin's options are the keyword-only arguments of
+its constructor.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -57,6 +58,10 @@ class Plugin:
     name: str
     target: str | Callable[..., Any]
     origin: str
+    names: str | None = None
+    """Of a pattern: "module:attribute" of what returns its names, each with a summary."""
+    about: str | None = None
+    """The summary, where that isn't read from a docstring."""
 
     def load(self) -> Any:
         """The class or callable behind the name.
@@ -95,6 +100,8 @@ class Plugin:
     @cached_property
     def summary(self) -> str:
         """The first sentence of the plugin's docstring; a string target is read, not run."""
+        if self.about is not None:
+            return self.about
         doc = (
             _docstring_in_source(self.target) if isinstance(self.target, str) else inspect.getdoc(self.target)
         )
@@ -115,6 +122,16 @@ class Registry:
     def plugins(self, family: str) -> list[Plugin]:
         return [self.get(family, name) for name in self.names(family)]
 
+    def offered(self, family: str) -> list[Plugin]:
+        """All plugins, and those that patterns stand for where these tell; to be listed, not loaded."""
+        patterns = [p for n, plugins in self._family(family).items() if "*" in n for p in plugins if p.names]
+        found = [
+            replace(pattern, name=name, about=about)
+            for pattern in patterns
+            for name, about in replace(pattern, target=str(pattern.names)).load()().items()
+        ]
+        return self.plugins(family) + found
+
     def get(self, family: str, name: str) -> Plugin:
         """The plugin called `name`.
 
@@ -123,7 +140,8 @@ class Registry:
         """
         found = self._family(family).get(name, []) or self._matching(family, name)
         if not found:
-            raise MtlbenchError(unknown(family, name, self.names(family)))
+            offered = [p.name for p in self.offered(family) if "*" not in p.name and ":" in p.name]
+            raise MtlbenchError(unknown(family, name, offered if ":" in name else self.names(family)))
         if len(found) > 1:
             origins = " and ".join(plugin.origin for plugin in found)
             raise MtlbenchError(f"{family} `{name}` is offered twice, by {origins}: rename or remove one")
@@ -197,7 +215,8 @@ class Registry:
             if family not in FAMILIES:
                 raise MtlbenchError(f"{unknown('plugin family', family, FAMILIES)} (offered by {origin})")
             for name, target in targets.items():
-                plugins[family].setdefault(name, []).append(Plugin(family, name, target, origin))
+                target, names = target if isinstance(target, tuple) else (target, None)
+                plugins[family].setdefault(name, []).append(Plugin(family, name, target, origin, names))
 
 
 def unknown(what: str, name: str, valid: list[str] | tuple[str, ...]) -> str:

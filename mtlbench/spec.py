@@ -43,7 +43,9 @@ class Recipe(BaseModel):
     power: float = Field(0.9, gt=0)
     warmup: int = Field(0, ge=0, description="iterations of linear warm-up")
     clip: float | None = Field(None, gt=0, description="largest norm of the whole gradient")
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="of forward passes; fp16 scales the losses against underflow"
+    )
     augment: str = Field("default", description="a training transform of the data set")
 
     @model_validator(mode="after")
@@ -88,6 +90,11 @@ class Execution(BaseModel):
     log_every: PositiveInt = Field(10, description="iterations between lines of history.jsonl")
     gallery: int = Field(4, ge=0, description="validation images whose predictions are kept as pictures")
     devices: PositiveInt = Field(1, description="GPUs (or CPU processes) of one cell")
+    passes: Literal["auto", "sequential", "batched"] = Field(
+        "auto",
+        description="how gradients of several tasks go through the backbone; auto: what a short timing in "
+        "the first step finds faster",
+    )
     threads: PositiveInt | None = Field(
         None, description="CPU threads of one cell; default: the cores divided by the jobs"
     )

@@ -16,13 +16,14 @@ from torch import Tensor
 from mtlbench import checkpoint
 from mtlbench.balancing import Balancer, Step
 from mtlbench.data import Batch, Dataset, unpack
-from mtlbench.engine import Diagnostics, Engine
+from mtlbench.engine import Diagnostics, make_engine
 from mtlbench.errors import CellFailed
-from mtlbench.folder import RunFolder
+from mtlbench.folder import Balancing, RunFolder
+from mtlbench.forward import Forward, Labels, all_predictions
 from mtlbench.loading import steps_per_epoch, train_batches
-from mtlbench.model import Method, Outputs
+from mtlbench.model import Method
 from mtlbench.optimization import learning_rate, make_optimizer, set_learning_rate
-from mtlbench.precision import autocast
+from mtlbench.precision import make_scaler
 from mtlbench.ranks import any_rank, mean_over_ranks
 from mtlbench.seeding import derive, generator
 from mtlbench.spec import Cell, Execution
@@ -41,6 +42,7 @@ class Trainer:
 
     Attributes:
         stop: asked after every step; True makes the trainer write a checkpoint and raise `Interrupted`.
+        balancing: after `train`: how the balancer was carried out.
     """
 
     cell: Cell
@@ -57,6 +59,7 @@ class Trainer:
         self.recipe = self.cell.recipe
         self.step = 0
         self.seconds = 0.0
+        self.balancing = Balancing()
 
     def train(self) -> None:
         """Run until the last iteration.
@@ -71,25 +74,30 @@ class Trainer:
         self._load()
         wrapped, optimizer = self.fabric.setup(self.network, self.optimizer)
         wrapped.train()
-        self.engine = Engine(self.balancer, self.network, self.tasks, self.fabric)
-        if self._balancer_optimizer is not None and self.engine.optimizer is not None:
-            self.engine.optimizer.load_state_dict(self._balancer_optimizer)
+        self.forward = Forward(self.network, self.tasks, self.recipe, self.fabric)
+        self.engine = make_engine(
+            self.balancer, self.network, self.tasks, self.fabric, passes=self.execution.passes
+        )
+        if self._engine_state is not None:
+            self.engine.load_state(self._engine_state)
         batches = train_batches(
             self.dataset,
             self.tasks,
             self.recipe,
             seed=self.cell.seed,
-            start=self.step,
+            start=self.step * self.engine.batches,
             rank=self.fabric.global_rank,
             ranks=self.fabric.world_size,
             workers=self.execution.workers,
         )
         started, saved, first = time.monotonic() - self.seconds, time.monotonic(), self.step
         while self.step < self.recipe.iterations:
-            losses, diagnostics = self._step(wrapped, optimizer, batches)
+            logged = (self.step + 1) % self.execution.log_every == 0
+            logged |= self.step in (first, self.recipe.iterations - 1)
+            losses, diagnostics = self._step(wrapped, optimizer, batches, measured=logged)
             self.step += 1
             self.seconds = time.monotonic() - started
-            if self.step % self.execution.log_every == 0 or self.step in (first + 1, self.recipe.iterations):
+            if logged:
                 self._note(losses, diagnostics)
             stopping = bool(any_rank(self.fabric, torch.tensor(self.stop())))
             if stopping or time.monotonic() - saved > self.execution.checkpoint_seconds:
@@ -98,77 +106,74 @@ class Trainer:
             if stopping and self.step < self.recipe.iterations:
                 raise Interrupted
         self._save()
+        self.balancing = self.engine.record()
+        self.engine.close()
 
     def _step(
-        self, network: Any, optimizer: Any, batches: Iterator[Batch]
+        self, network: Any, optimizer: Any, batches: Iterator[Batch], *, measured: bool
     ) -> tuple[dict[str, float], Diagnostics]:
         """One optimizer step over all its micro-batches; returns the losses of the active tasks."""
+        engine, accumulate = self.engine, self.recipe.accumulate
         set_learning_rate(optimizer, self.recipe, self.step)
-        torch.manual_seed(derive(self.cell.seed, "step", self.step, self.fabric.global_rank))
-        parts = [self._fetch(batches) for _ in range(self.recipe.accumulate)]
-        active = self._labelled(parts)
-        step = self._describe(active)
-        sums = {name: torch.zeros((), device=self.fabric.device) for name in active}
-        share, syncs = 1 / self.recipe.accumulate, self.engine.syncs_in_backward(step)
-        for batch in parts:
-            last = batch is parts[-1]
-            with self.fabric.no_backward_sync(network, enabled=not (syncs and last)):
-                with autocast(self.recipe, self.fabric.device):
-                    outputs = network(self._images(batch))
-                losses = self._task_losses(outputs, batch, active)
-                self.engine.accumulate(losses, step, share)
-            for name, loss in losses.items():
-                sums[name] += loss.detach() * share
-        values = self._finite(sums)
-        diagnostics = self.engine.finish(step)
-        if self.recipe.clip is not None:
-            self.fabric.clip_gradients(network, optimizer, max_norm=self.recipe.clip)
-        optimizer.step()
-        optimizer.zero_grad()
+        parts = [self._fetch(batches) for _ in range(accumulate * engine.batches)]
+        labels = self.forward.count_labels(parts, engine.batches)
+        if not labels.active:
+            raise CellFailed(f"no task has a label in the batch of step {self.step + 1}")
+        step = self._describe(labels.active)
+        engine.clock.reset(measured)
+        with engine.clock.measure("step"):
+            engine.scale = self.scaler.get_scale()
+            engine.begin(step, self._look_ahead(parts, labels) if engine.looks_ahead(accumulate) else None)
+            values = self._finite(self._backward(network, parts, labels, step))
+            diagnostics = engine.finish(step)
+            self.scaler.unscale_(optimizer)
+            if self.recipe.clip is not None:
+                self.fabric.clip_gradients(
+                    network, optimizer, max_norm=self.recipe.clip, error_if_nonfinite=False
+                )
+            self.scaler.step(optimizer)
+            self.scaler.update()
+            optimizer.zero_grad()
+            if self.balancer.sees_change:
+                with engine.clock.measure("change"):
+                    engine.observe_change(step, self._look_ahead(parts, labels))
         return values, diagnostics
+
+    def _backward(self, network: Any, parts: list[Batch], labels: Labels, step: Step) -> dict[str, Tensor]:
+        """Give the engine the losses of all micro-batches; returns those of the batch, on this rank."""
+        sums = {name: torch.zeros((), device=self.fabric.device) for name in labels.active}
+        size, syncs = self.recipe.accumulate, self.engine.syncs_in_backward(step)
+        self._seed_forward()
+        for i, batch in enumerate(parts):
+            last = i + 1 == len(parts)
+            with self.fabric.no_backward_sync(network, enabled=not (syncs and last)):
+                outputs = self.forward(batch, network)
+                self.engine.survey(all_predictions(outputs, self.tasks))
+                losses = self.forward.losses(outputs, batch, labels, i)
+                self.engine.accumulate(losses, step, 1 / size, i // size)
+            for name, loss in losses.items():
+                sums[name] += loss.detach() / len(parts)
+        return sums
+
+    def _look_ahead(self, parts: list[Batch], labels: Labels) -> Tensor:
+        """The losses (T,) of the whole batch, without a gradient; dropout as in the training pass."""
+        self._seed_forward()
+        losses = self.forward.losses_alone(parts, labels)
+        return mean_over_ranks(self.fabric, torch.stack(list(losses.values())))
+
+    def _seed_forward(self) -> None:
+        torch.manual_seed(derive(self.cell.seed, "step", self.step, self.fabric.global_rank))
 
     def _fetch(self, batches: Iterator[Batch]) -> Batch:
         return unpack(self.fabric.to_device(next(batches)), self.tasks)
-
-    def _images(self, batch: Batch) -> Tensor:
-        images = self.network.normalise(batch["image"])
-        return images.contiguous(memory_format=torch.channels_last)
-
-    def _labelled(self, parts: list[Batch]) -> list[str]:
-        """The tasks that have a label somewhere in the batch, on any rank.
-
-        Raises:
-            CellFailed: there is none.
-        """
-        present = torch.stack(
-            [
-                torch.stack([task.valid(batch[name]).any() for batch in parts]).any()
-                for name, task in self.tasks.items()
-            ]
-        )
-        found = any_rank(self.fabric, present).tolist()
-        active = [name for name, labelled in zip(self.tasks, found, strict=True) if labelled]
-        if not active:
-            raise CellFailed(f"no task has a label in the batch of step {self.step + 1}")
-        return active
-
-    def _task_losses(self, outputs: Outputs, batch: Batch, active: list[str]) -> dict[str, Tensor]:
-        """Each active task's loss, summed over the endpoints that predict it."""
-        endpoints = [outputs.final, *outputs.auxiliary.values()]
-        return {
-            name: torch.stack(
-                [self.tasks[name].loss(e[name].float(), batch[name]) for e in endpoints if name in e]
-            ).sum()
-            for name in active
-        }
 
     def _describe(self, active: list[str]) -> Step:
         names = list(self.tasks)
         return Step(
             index=self.step,
-            epoch=self.step // steps_per_epoch(self.dataset, self.recipe),
+            epoch=self.step * self.engine.batches // steps_per_epoch(self.dataset, self.recipe),
             active=torch.tensor([names.index(name) for name in active]),
-            losses=torch.zeros(len(active)),
+            losses=torch.zeros(len(active)),  # not known yet
             generator=generator(self.cell.seed, "balancer", self.step),
         )
 
@@ -189,14 +194,21 @@ class Trainer:
             "step": self.step,
             "lr": learning_rate(self.recipe, self.step - 1),
             "seconds": round(self.seconds, 3),
-            "images_per_second": round(self.step * self.recipe.batch_size / self.seconds, 3),
+            "images_per_second": round(self._images_seen() / self.seconds, 3),
             "losses": losses,
             "weights": diagnostics.weights,
             "norms": diagnostics.norms,
             "cosines": [[a, b, value] for (a, b), value in diagnostics.cosines.items()],
+            "conflicts": diagnostics.conflicts,
+            "condition": diagnostics.condition,
+            "balancing": self.engine.cost(),
+            "failures": self.engine.failures,
         }
         with self.folder.history.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+    def _images_seen(self) -> int:
+        return self.step * self.recipe.batch_size * self.engine.batches
 
     def _save(self) -> None:
         if self.fabric.global_rank > 0:
@@ -207,20 +219,23 @@ class Trainer:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "balancer": self.balancer.state_by_task(),
-            "balancer_optimizer": self.engine.optimizer.state_dict() if self.engine.optimizer else None,
+            "engine": self.engine.state(),
+            "scaler": self.scaler.state_dict(),
         }
         checkpoint.save(self.folder.checkpoint, state)
 
     def _load(self) -> None:
         """Go on from the checkpoint; drop the lines of history that came after it."""
         state = checkpoint.load(self.folder.checkpoint)
-        self._balancer_optimizer = state["balancer_optimizer"] if state else None
+        self._engine_state = state["engine"] if state else None
+        self.scaler = make_scaler(self.recipe, self.fabric.device)
         self.step = state["step"] if state else 0
         if state:
             log.info("going on from the checkpoint of step %d", self.step)
             self.seconds = state["seconds"]
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
             self.balancer.load_state_by_task(state["balancer"])
         if self.folder.history.exists() and self.fabric.global_rank == 0:
             lines = self.folder.history.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -10,8 +10,8 @@ from mtlbench.balancers.uncertainty import Uncertainty
 from torch import Tensor, nn
 
 from mtlbench.balancing import Aggregation, Balancer, Step, Weighting
-from mtlbench.engine import Diagnostics, Engine
-from mtlbench.graph import reached_parameters
+from mtlbench.engine import Diagnostics, make_engine
+from mtlbench.graph import reached_leaves
 from mtlbench.tasks import depth
 
 NAMES = ("a", "b", "c")
@@ -43,10 +43,12 @@ def run(
     balancer: Balancer, network: Network, batches: list[Tensor], names: tuple[str, ...] = NAMES
 ) -> tuple[dict[str, Tensor], Diagnostics]:
     """Gradients by parameter name after one optimizer step's worth of micro-batches."""
-    engine = Engine(balancer, network, TASKS, Fabric(accelerator="cpu", devices=1))
+    engine = make_engine(balancer, network, TASKS, Fabric(accelerator="cpu", devices=1))
     step = make_step(tuple(NAMES.index(name) for name in names))
+    engine.begin(step)
     for batch in batches:
         losses = network(batch)
+        engine.survey({name: [loss] for name, loss in losses.items()})
         engine.accumulate({name: losses[name] for name in names}, step, 1 / len(batches))
     diagnostics = engine.finish(step)
     return {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}, diagnostics
@@ -74,10 +76,10 @@ def batch() -> Tensor:
     return torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
 
 
-def test_reached_parameters(network: Network, batch: Tensor) -> None:
+def test_reached_leaves(network: Network, batch: Tensor) -> None:
     losses = network(batch)
     by_name = dict(network.named_parameters())
-    reached = {n for n, p in by_name.items() if p in reached_parameters(losses["c"])}
+    reached = {n for n, p in by_name.items() if p in reached_leaves([losses["c"]])}
     assert reached == {"trunk.weight", "trunk.bias", "heads.c.weight", "heads.c.bias"}
 
 
