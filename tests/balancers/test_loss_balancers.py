@@ -147,9 +147,13 @@ def test_random_weights_sum_to_one_and_prefer_no_task(distribution: Any) -> None
 
 
 def test_random_weights_of_bounded_numbers_are_bounded() -> None:
-    ratios = {d: (lambda w: w.max(1).values / w.min(1).values)(draws(d)) for d in ("normal", "uniform")}
-    assert ratios["uniform"].max() <= math.e
-    assert ratios["normal"].max() > 5 * math.e
+    ratio = {}
+    for distribution in ("normal", "uniform", "dirichlet"):
+        found = draws(distribution)
+        ratio[distribution] = (found.max(1).values / found.min(1).values).max()
+    assert ratio["uniform"] <= math.e
+    assert ratio["dirichlet"] <= math.e
+    assert ratio["normal"] > 5 * math.e
 
 
 def test_tasks_drawn_by_coin_are_never_all_out() -> None:
@@ -260,6 +264,16 @@ def test_the_windows_of_dwa_move_with_the_steps_that_a_task_takes_part_in() -> N
         learn(other, at(losses[:1] * 7, i, active=[0]), losses)
     assert torch.equal(other.history[1], made.history[1])
     assert not torch.equal(other.history[0], made.history[0])
+
+
+def test_a_window_of_dwa_waits_for_the_steps_of_its_own_task() -> None:
+    made = DWA(tasks(3), window=2)
+    for i in range(6):
+        learn(made, at(LOSSES[:2] * torch.tensor([0.5, 0.9]).double() ** i, i, active=[0, 1]), LOSSES[:2])
+    found = weights(made, LOSSES * 0.01)  # the loss of the third task is far below the 1 that stands for none
+    as_if_at_rest = weights(made, torch.tensor([*(LOSSES[:2] * 0.01), 1.0]).double())
+    assert torch.equal(found, as_if_at_rest)
+    assert found[0] != found[1]
 
 
 def stch_after_warmup(**options: Any) -> STCH:
