@@ -138,7 +138,8 @@ def check_cagrad(gramian: Tensor, weights: Tensor, c: float) -> Tensor:
     assert abs(float((raised @ gramian @ raised).sqrt() / length) - c) <= 1e-6 * c
     gains, units = gramian @ weights, gramian.diagonal().sqrt() * length
     used = raised * gramian.diagonal().sqrt() > 1e-9 * length
-    assert ((gains[used][:, None] - gains) / units <= 1e-7).all(), gains / units
+    excess = (gains[used][:, None] - gains) / torch.maximum(units[used][:, None], units)
+    assert (excess <= 1e-7).all(), excess
     return raised / raised.sum()
 
 

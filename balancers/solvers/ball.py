@@ -8,8 +8,9 @@ from mtlbench.balancing import Unsolvable
 from .supports import LIMIT, active_set, all_supports, solve_on, unit, violation
 
 _TOLERANCE = 1e-8
+_LENGTH_TOLERANCE = 1e-6
 _LARGEST = 7e4
-"""Of weights per unit row: above, rounding moves the length of what they combine by 1e-6 of it."""
+"""Of weights per unit row, since rounding moves the squared length of their sum by 1e-16 of their squares."""
 
 
 def worst_in_ball(gramian: Tensor, radius: float) -> Tensor:
@@ -48,9 +49,10 @@ def _on_supports(masks: Tensor, cosines: Tensor, e: Tensor, f: Tensor, radius: f
     images = found @ cosines
     slack = images + f - best_value * e
     length_error = ((found * images).sum(1).sqrt() - radius).abs().nan_to_num(nan=torch.inf)
-    worst = torch.maximum(violation(found[..., None], slack[..., None])[:, 0], length_error)
+    slack_error = violation(found[..., None], slack[..., None])[:, 0]
+    worst = torch.maximum(slack_error / _TOLERANCE, length_error / _LENGTH_TOLERANCE)
     best = int(worst.argmin())
-    if not (worst[best] <= _TOLERANCE and found[best].amax() <= _LARGEST):
+    if not (worst[best] <= 1 and found[best].amax() <= _LARGEST):
         raise Unsolvable(
             "the gradients oppose each other: no direction near their average descends all tasks"
         )
