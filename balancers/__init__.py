@@ -32,7 +32,7 @@ plugins = {
         "excess_mtl": "mtlbench.balancers.excess_mtl:ExcessMTL",
         "modo": "mtlbench.balancers.modo:MoDo",
         "sdmgrad": "mtlbench.balancers.sdmgrad:SDMGrad",
-        "torchjd:*": "mtlbench.balancers.torchjd:find",
-        "libmtl:*": "mtlbench.balancers.libmtl:find",
+        "torchjd:*": ("mtlbench.balancers.torchjd:find", "mtlbench.balancers.torchjd:names"),
+        "libmtl:*": ("mtlbench.balancers.libmtl:find", "mtlbench.balancers.libmtl:names"),
     }
 }

@@ -34,7 +34,7 @@ def test_listing_imports_no_torch() -> None:
 
 
 def test_unknown_name_gives_the_nearest() -> None:
-    with pytest.raises(MtlbenchError, match=r"unknown balancer `pcgard`: did you mean `pcgrad`\?"):
+    with pytest.raises(MtlbenchError, match=r"unknown balancer `pcgard`: did you mean `pcgrad`"):
         Registry().get("balancer", "pcgard")
     assert unknown("task", "xyz", ["semseg", "depth"]) == "unknown task `xyz`: valid: semseg, depth"
 
@@ -93,6 +93,25 @@ def test_pattern_stands_for_many_names(tmp_path: Path) -> None:
     assert "net-*" not in registry.names("method")
     with pytest.raises(MtlbenchError, match="unknown method `net-9`"):
         registry.get("method", "net-9")
+
+
+def test_pattern_may_tell_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nets_of_others.py").write_text(
+        "def names(): return {'net:a': 'The first', 'net:b': 'The second'}\n"
+        "def find(name): return dict if name in names() else None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "more.py"
+    file.write_text("plugins = {'method': {'net:*': ('nets_of_others:find', 'nets_of_others:names')}}\n")
+    registry = Registry()
+    registry.add_file(file)
+    listed = {plugin.name: plugin for plugin in registry.offered("method")}
+    assert listed["net:b"].summary == "The second"
+    assert listed["net:b"].origin == str(file)
+    assert "degmix" in listed
+    assert registry.load("method", "net:a") is dict
+    with pytest.raises(MtlbenchError, match=r"unknown method `net:c`: did you mean `net:b` or `net:a`\?"):
+        registry.get("method", "net:c")
 
 
 def test_broken_target_names_its_origin() -> None:
