@@ -21,11 +21,14 @@ CORE = (
     "labels.py",
     "data.py",
     "training.py",
+    "forward.py",
+    "precision.py",
+    "solving.py",
     "optimization.py",
-    "engine.py",
     "loading.py",
     "evaluation.py",
 )
+CORE_FOLDERS = ("engine", "metrics", "boundary")
 PACKAGES = ("mtlbench", "torch", "torchvision", "timm", "lightning-fabric", "torchmetrics", "numpy")
 
 
@@ -67,8 +70,8 @@ def source_fingerprint(plugin: Any) -> str:
 def core_fingerprint() -> str:
     """A checksum of the harness's files that decide what a cell computes."""
     folder = Path(__file__).parent
-    scores = {file for part in ("metrics", "boundary") for file in (folder / part).glob("*.py")}
-    return _checksum({folder / name for name in CORE} | scores)
+    parts = {file for part in CORE_FOLDERS for file in (folder / part).glob("*.py")}
+    return _checksum({folder / name for name in CORE} | parts)
 
 
 def _imported_beside(file: Path) -> set[Path]:

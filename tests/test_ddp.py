@@ -9,10 +9,23 @@ from typing import Any
 import pytest
 from grid_runs import GridRuns
 
-BALANCERS = ["equal", "uncertainty", "pcgrad"]
+BALANCERS: dict[str, Any] = {
+    "equal": "equal",
+    "uncertainty": "uncertainty",
+    "gls": "gls",
+    "famo": "famo",
+    "pcgrad": "pcgrad",
+    "cagrad-maps": {"name": "cagrad", "at": "representation"},
+    "gradnorm": "gradnorm",
+    "imtl-every": {"name": "imtl", "every": 2},
+    "graddrop": "graddrop",
+    "moco": "moco",
+    "modo": "modo",
+}
+"""Label -> balancer: of every kind, and in every place, one or more."""
 CONTENT: dict[str, Any] = {
     "backbone": {"name": "tiny", "dropout": 0.0},
-    "balancer": BALANCERS,
+    "balancer": [{**({"name": b} if isinstance(b, str) else b), "label": n} for n, b in BALANCERS.items()],
     "recipe": {"iterations": 5, "batch_size": 4, "lr": 0.05, "clip": 1.0},
 }
 EXECUTION: dict[str, Any] = {"log_every": 1, "gallery": 1, "threads": 1}
@@ -39,7 +52,14 @@ def flat(scores: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def by_balancer(grid: GridRuns) -> dict[str, dict[str, float]]:
-    return {r["cell"]["balancer"]["name"]: flat(r["scores"]) for r in grid.results().values()}
+    choices = {label: {"name": b} if isinstance(b, str) else b for label, b in BALANCERS.items()}
+    labels = {(b["name"], b.get("at"), b.get("every")): label for label, b in choices.items()}
+    found = {}
+    for result in grid.results().values():
+        balancer = result["cell"]["balancer"]
+        key = (balancer["name"], balancer["options"].get("at"), balancer["options"].get("every"))
+        found[labels[key]] = flat(result["scores"])
+    return found
 
 
 @pytest.mark.slow
@@ -47,7 +67,7 @@ def test_two_processes_give_the_scores_of_one(tmp_path: Path) -> None:
     dataset = {"name": "tiny", "images": 11}  # of which the second process evaluates one less
     one = by_balancer(run(tmp_path / "one", 1, dataset=dataset))
     two = by_balancer(run(tmp_path / "two", 2, dataset=dataset))
-    assert one.keys() == two.keys() == set(BALANCERS)
+    assert one.keys() == two.keys() == BALANCERS.keys()
     for balancer, scores in one.items():
         assert two[balancer] == pytest.approx(scores, abs=1e-5), balancer
     assert len({tuple(scores.values()) for scores in one.values()}) == len(BALANCERS), "balancers do nothing"
