@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -136,7 +137,7 @@ def test_all_built_ins_are_listed(installed: Environment) -> None:
         for plugin in Registry().offered(family)
         if plugin.origin.startswith("mtlbench ")
     ]
-    lines = {line.split()[0]: line for line in installed.listing().splitlines() if line.startswith(" ")}
+    lines = {line.split()[0]: line for line in installed.listing().splitlines() if re.match(r" \S", line)}
     assert {plugin.name for plugin in built_in} == lines.keys()
     for plugin in built_in:
         assert plugin.origin in lines[plugin.name]
