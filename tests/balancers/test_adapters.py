@@ -223,6 +223,7 @@ def test_what_libmtl_learns_is_learned() -> None:
     made = make("libmtl:UW", 2)
     values = losses.clone().requires_grad_()
     made.total(values, step_of(losses)).backward()
+    assert values.grad is not None
     assert torch.allclose(values.grad, torch.tensor([0.5, 0.5]) * torch.tensor(0.5).exp())
     assert torch.allclose(made.loss_scale.grad, (1 - torch.tensor(0.5).exp() * losses) / 2)
     hybrid = make("libmtl:IMTL", 2)
@@ -245,8 +246,9 @@ def test_libmtl_dwa_is_ours() -> None:
             values = losses.clone().requires_grad_()
             made.total(values, step_of(losses, index=epoch)).backward()
             made.observe(step_of(losses, index=epoch))
+            assert values.grad is not None
             weights.append(values.grad)
-        assert torch.allclose(*weights), epoch
+        assert torch.allclose(weights[0], weights[1]), epoch
     assert not torch.allclose(weights[0], torch.ones(3))
 
 
