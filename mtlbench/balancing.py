@@ -35,7 +35,8 @@ convolution or linear layer that all tasks share. The weights found there hold f
 class Unsolvable(Exception):
     """A balancer's problem has no solution for these gradients, or the solver didn't reach it.
 
-    The engine counts it, logs it and goes on with the weights of the step before (1 at first).
+    The engine counts it, logs it and goes on with the weights of the step before (1 at first), or where there
+    are no weights with the sum of the task gradients.
     """
 
 
@@ -189,5 +190,9 @@ class Aggregation(GradientBalancer):
     """Task gradients in, one gradient out."""
 
     def combine(self, rows: Tensor, step: Step) -> Tensor:
-        """Task gradients (T, P), which may be overwritten -> the gradient of the shared parameters (P,)."""
+        """Task gradients (T, P), which may be overwritten -> the gradient of the shared parameters (P,).
+
+        Raises:
+            Unsolvable: there is none; `rows` must be as they were.
+        """
         raise NotImplementedError

@@ -19,6 +19,7 @@ import torch
 from lightning_fabric import Fabric
 
 from mtlbench import evaluation, profiling, provenance
+from mtlbench.allocation import keep_freed_memory
 from mtlbench.balancing import Balancer
 from mtlbench.data import Dataset, unpack
 from mtlbench.errors import CellFailed, DataError, MtlbenchError
@@ -138,6 +139,8 @@ class _Run:
         if execution.threads is not None:
             torch.set_num_threads(execution.threads)
         gpu = torch.cuda.is_available()
+        if not gpu:
+            keep_freed_memory()
         fabric = Fabric(
             accelerator="cuda" if gpu else "cpu",
             devices=execution.devices,

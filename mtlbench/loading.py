@@ -29,8 +29,9 @@ def train_batches(
     rank: int,
     ranks: int,
     workers: int,
+    batches: int = 1,
 ) -> Iterator[Batch]:
-    """This rank's micro-batches from batch `start` on, `recipe.accumulate` a batch.
+    """This rank's micro-batches from optimizer step `start` on: `recipe.accumulate` for each of its batches.
 
     Raises:
         MtlbenchError: the batch can't be filled, or not be divided among ranks and micro-batches.
@@ -48,7 +49,9 @@ def train_batches(
     )
     loader = DataLoader(
         _Augmented(dataset, transform, seed),
-        batch_sampler=_Order(len(dataset), recipe, seed=seed, start=start, rank=rank, ranks=ranks),
+        batch_sampler=_Order(
+            len(dataset), recipe, seed=seed, start=start, rank=rank, ranks=ranks, batches=batches
+        ),
         num_workers=workers,
         collate_fn=partial(collate, tasks=tasks),
         pin_memory=torch.cuda.is_available(),
@@ -104,11 +107,13 @@ class _Padded(TorchDataset[Sample]):
 class _Order(Sampler[list[Draw]]):
     """Micro-batches of draws; every epoch is a new permutation, an incomplete last batch is dropped."""
 
-    def __init__(self, images: int, recipe: Recipe, *, seed: int, start: int, rank: int, ranks: int) -> None:
+    def __init__(
+        self, images: int, recipe: Recipe, *, seed: int, start: int, rank: int, ranks: int, batches: int
+    ) -> None:
         self.images = images
         self.recipe = recipe
         self.seed = seed
-        self.start = start
+        self.numbers = range(start * batches, recipe.iterations * batches)
         self.rank = rank
         self.ranks = ranks
 
@@ -116,12 +121,12 @@ class _Order(Sampler[list[Draw]]):
         size, parts = self.recipe.batch_size, self.recipe.accumulate
         per_epoch = self.images // size
         epoch, order = -1, []
-        for step in range(self.start, self.recipe.iterations):
-            if step // per_epoch != epoch:
-                epoch = step // per_epoch
+        for number in self.numbers:
+            if number // per_epoch != epoch:
+                epoch = number // per_epoch
                 order = torch.randperm(self.images, generator=generator(self.seed, "order", epoch)).tolist()
-            first = step % per_epoch * size
-            draws = [(step * size + i, order[first + i]) for i in range(size)]
+            first = number % per_epoch * size
+            draws = [(number * size + i, order[first + i]) for i in range(size)]
             for part in range(parts):
                 micro = draws[part * size // parts : (part + 1) * size // parts]
                 yield micro[self.rank :: self.ranks]

@@ -85,10 +85,11 @@ class Trainer:
             self.tasks,
             self.recipe,
             seed=self.cell.seed,
-            start=self.step * self.engine.batches,
+            start=self.step,
             rank=self.fabric.global_rank,
             ranks=self.fabric.world_size,
             workers=self.execution.workers,
+            batches=self.engine.batches,
         )
         started, saved, first = time.monotonic() - self.seconds, time.monotonic(), self.step
         while self.step < self.recipe.iterations:

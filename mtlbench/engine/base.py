@@ -88,13 +88,11 @@ class Engine:
                 self.balancer.observe(step)
         return diagnostics
 
-    def observe_change(self, step: Step, after: Mapping[str, Tensor]) -> None:
-        """Tell the balancer the same batch's losses under the new parameters."""
-        losses = torch.stack([after[name] for name in self.names if name in after])
-        before = torch.stack(self._losses).sum(0)
-        self.balancer.observe_change(
-            replace(step, losses=before), mean_over_ranks(self.fabric, losses).to(before)
-        )
+    def observe_change(self, step: Step, after: Tensor) -> None:
+        """Tell the balancer the same batch's losses (T,) under the new parameters."""
+        if not self.overflowed:
+            before = torch.stack(self._losses).sum(0)
+            self.balancer.observe_change(replace(step, losses=before), after.to(before))
 
     def cost(self) -> dict[str, float]:
         """Of the measured step: what the balancer took beyond equal weights, and its share of the step."""

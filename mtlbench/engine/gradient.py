@@ -212,7 +212,12 @@ class GradientEngine(Engine):
         if gramian is not None and self._overflows(gramian):
             self._use.write_rows(rows.sum(0))
             return None
-        self._use.write_rows(self.balancer.combine(rows, replace(step, features=maps)) * self.scale)
+        try:
+            combined = self.balancer.combine(rows, replace(step, features=maps))
+        except Unsolvable as reason:
+            self._fail(step, "the sum of the task gradients is taken", reason)
+            combined = rows.sum(0)
+        self._use.write_rows(combined * self.scale)
         return gramian
 
     def _solve(self, products: Tensor, step: Step) -> Tensor:
@@ -224,12 +229,15 @@ class GradientEngine(Engine):
         try:
             weights = solve(self.balancer, products, step)
         except Unsolvable as reason:
-            self.failures += 1
-            level = logging.WARNING if self.failures == 1 else logging.DEBUG
-            log.log(level, "no weights in step %d, the last ones are kept: %s", step.index + 1, reason)
+            self._fail(step, "the last weights are kept", reason)
             weights = torch.tensor([self._known.get(name, 1.0) for name in names], dtype=torch.float64)
         self._known |= dict(zip(names, weights.tolist(), strict=True))
         return weights
+
+    def _fail(self, step: Step, instead: str, reason: Unsolvable) -> None:
+        self.failures += 1
+        level = logging.WARNING if self.failures == 1 else logging.DEBUG
+        log.log(level, "the balancer has no solution in step %d, %s: %s", step.index + 1, instead, reason)
 
     def _overflows(self, products: Tensor) -> bool:
         """In half precision: the step will be skipped, and the balancer must not learn from it."""
