@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mtlbench import histories
 from mtlbench.errors import MtlbenchError
 from mtlbench.evaluation import delta_m
 from mtlbench.folder import Result
@@ -33,14 +33,18 @@ def collect(runs: Runs, grid: str) -> Results:
     results = {id: result for id, cell in cells.items() if (result := cell.result) is not None}
     scores = _scores(rows, results)
     tasks = _task_columns(rows, results)
+    read = _histories(rows, runs)
     return Results(
         grid=grid,
         rows=_rows(rows, cells),
         scores=scores,
         delta_m=_delta_m(rows, scores, tasks),
         costs=_costs(rows, results),
-        losses=_losses(rows, runs),
-        cosines=_cosines(rows, runs),
+        losses=histories.losses(read),
+        cosines=histories.cosines(read),
+        gradients=histories.gradients(read),
+        balancing=histories.balancing(read),
+        balancers=histories.balancers(read, results),
         tasks=tasks,
         pictures=_pictures(rows, results, runs),
         captions=_captions(rows, results, tasks),
@@ -148,33 +152,12 @@ def _costs(rows: list[dict[str, Any]], results: dict[str, Result]) -> pd.DataFra
     return pd.DataFrame(lines, columns=names)
 
 
-def _history(rows: list[dict[str, Any]], runs: Runs) -> list[tuple[int, int, dict[str, Any]]]:
-    lines = []
-    for row, seed, ids in _each(rows):
-        for cell in ids:
-            file = runs.folder(cell).history
-            if file.exists():
-                text = file.read_text(encoding="utf-8").splitlines()
-                lines += [(row, seed, json.loads(line)) for line in text]
-    return lines
-
-
-def _losses(rows: list[dict[str, Any]], runs: Runs) -> pd.DataFrame:
-    lines = [
-        (row, seed, task, line["step"], loss, line["weights"].get(task, float("nan")))
-        for row, seed, line in _history(rows, runs)
-        for task, loss in line["losses"].items()
+def _histories(rows: list[dict[str, Any]], runs: Runs) -> list[histories.History]:
+    return [
+        histories.History(row, seed, cell, histories.read_history(runs.folder(cell).history))
+        for row, seed, ids in _each(rows)
+        for cell in ids
     ]
-    return pd.DataFrame(lines, columns=["row", "seed", "task", "step", "loss", "weight"])
-
-
-def _cosines(rows: list[dict[str, Any]], runs: Runs) -> pd.DataFrame:
-    lines = [
-        (row, seed, line["step"], a, b, value)
-        for row, seed, line in _history(rows, runs)
-        for a, b, value in line["cosines"]
-    ]
-    return pd.DataFrame(lines, columns=["row", "seed", "step", "task_a", "task_b", "cosine"])
 
 
 def _pictures(rows: list[dict[str, Any]], results: dict[str, Result], runs: Runs) -> tuple[Picture, ...]:

@@ -11,6 +11,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.prompt import Confirm
@@ -175,15 +176,7 @@ def write_reports(grid: str, runs: Runs, console: Console, *, again: bool = True
 
 def _report_state(results: Results) -> str:
     """A checksum of all numbers that reports show."""
-    frames = (
-        results.rows,
-        results.scores,
-        results.delta_m,
-        results.costs,
-        results.losses,
-        results.cosines,
-        results.failures,
-    )
+    frames = [value for value in vars(results).values() if isinstance(value, pd.DataFrame)]
     content = "".join(frame.to_csv() for frame in frames) + str(results.captions)
     return hashlib.sha256(content.encode()).hexdigest()
 

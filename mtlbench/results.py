@@ -63,6 +63,15 @@ class Results:
             has none.
         cosines: columns row, seed, step, task_a, task_b, cosine: of task gradients; empty where none were
             computed.
+        gradients: columns row, seed, step, task, norm: of task gradients where the balancer takes them;
+            empty where none were computed.
+        balancing: columns row, seed, step, conflicts (share of the pairs of tasks whose cosine is negative),
+            condition (number of the matrix of cosines), milliseconds (of the step that the balancer took
+            beyond equal weights), share (of the step that these are), failures (steps so far in which the
+            balancer had no solution); NaN where nothing was recorded.
+        balancers: columns row, seed, at (where task gradients were taken; empty: losses only), every (steps
+            between two times that weights are found), milliseconds and share (of a typical step),
+            gradient_memory_mb, failures, steps (that `failures` is out of): of what is done and recorded it.
         tasks: in display order.
         pictures: of one seed.
         captions: what a caption must say: seeds, recipe, selection, metrics, baseline, input_size, dataset.
@@ -76,6 +85,9 @@ class Results:
     costs: pd.DataFrame
     losses: pd.DataFrame
     cosines: pd.DataFrame
+    gradients: pd.DataFrame
+    balancing: pd.DataFrame
+    balancers: pd.DataFrame
     tasks: tuple[TaskColumn, ...]
     pictures: tuple[Picture, ...]
     captions: dict[str, str]

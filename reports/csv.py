@@ -9,7 +9,15 @@ import pandas as pd
 from mtlbench.results import Results
 from mtlbench.table import LABELS
 
+from .balancers import weighed
+
 _COSTS = ("parameters", "macs", "train_seconds", "images_per_second", "peak_memory_mb")
+_BALANCERS = {
+    "balancer_milliseconds": "milliseconds",
+    "balancer_share": "share",
+    "gradient_memory_mb": "gradient_memory_mb",
+    "balancer_failures": "failures",
+}
 
 
 def csv(results: Results, folder: Path) -> list[Path]:
@@ -22,13 +30,15 @@ def csv(results: Results, folder: Path) -> list[Path]:
 def tidy(results: Results) -> pd.DataFrame:
     """Columns row, role, the labels, state, seed, task, metric, primary, value.
 
-    `delta_m` and costs are lines without a task. A row that has no number keeps one line without a value, so
-    that it isn't lost.
+    `delta_m`, costs and those of balancers are lines without a task. A row that has no number keeps one line
+    without a value, so that it isn't lost.
     """
     whole = {"delta_m": results.delta_m, **dict.fromkeys(_COSTS, results.costs)}
+    costs = weighed(results)
     frames = [
         results.scores[["row", "seed", "task", "metric", "primary", "value"]],
         *(_numbers(frame, name) for name, frame in whole.items()),
+        *(_numbers(costs.assign(**{name: costs[key]}), name) for name, key in _BALANCERS.items()),
     ]
     numbers = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
     rows = results.rows[["role", *LABELS, "state"]].rename_axis("row").reset_index()

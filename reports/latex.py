@@ -1,4 +1,4 @@
-"""The main table for a paper."""
+"""The main table for a paper, and the one of what balancers cost."""
 
 # ruff: noqa: RUF001 (the characters that are replaced)
 from __future__ import annotations
@@ -11,6 +11,8 @@ from mtlbench.caption import caption
 from mtlbench.entries import Entry
 from mtlbench.results import Results
 from mtlbench.table import Column, Table, tabulate
+
+from . import balancers
 
 _COMMANDS = {
     "\\": r"\textbackslash{}",
@@ -64,7 +66,7 @@ _GREEK = {
 _LONG = 26  # characters
 _LABEL_CM = 4
 _ESCAPES = str.maketrans({**_COMMANDS, **{letter: f"$\\{name}$" for letter, name in _GREEK.items()}})
-_DOCUMENT = r"""% Shows table.tex alone: pdflatex table_document.tex
+_DOCUMENT = r"""% Shows the tables alone: pdflatex table_document.tex
 \documentclass[10pt]{article}
 \usepackage[utf8]{inputenc}
 \usepackage[T1]{fontenc}
@@ -72,28 +74,42 @@ _DOCUMENT = r"""% Shows table.tex alone: pdflatex table_document.tex
 \usepackage{booktabs}
 \begin{document}
 \input{table}
+\IfFileExists{balancers.tex}{\input{balancers}}{}
 \end{document}
 """
 
 
 def latex(results: Results, folder: Path) -> list[Path]:
-    r"""Write `table.tex`, for \input into a paper that has booktabs, and a document that shows it alone."""
-    table, document = folder / "table.tex", folder / "table_document.tex"
-    table.write_text(environment(results), encoding="utf-8")
-    document.write_text(_DOCUMENT, encoding="utf-8")
-    return [table, document]
+    r"""Write `table.tex`, for \input into a paper that has booktabs, and a document that shows it alone.
+
+    `balancers.tex` is there if a balancer costs something.
+    """
+    texts = {"table.tex": environment(results), "table_document.tex": _DOCUMENT}
+    costs = balancers.balancers(results)
+    if costs:
+        words = " ".join([balancers.HEADING + ".", balancers.EXPLANATION, *balancers.warnings(results)])
+        texts["balancers.tex"] = _environment(costs, words, f"{results.grid}-balancers")
+    else:
+        (folder / "balancers.tex").unlink(missing_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
 
 
 def environment(results: Results) -> str:
     """The `table*` environment with caption and label."""
-    table = tabulate(results)
+    return _environment(tabulate(results), caption(results), results.grid)
+
+
+def _environment(table: Table, words: str, label: str) -> str:
+    """A table under a caption of some words."""
     alignment = [_alignment(table, i) for i in range(len(table.columns))]
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table*}[t]",
         r"\centering\footnotesize\setlength{\tabcolsep}{3.5pt}",
-        rf"\caption{{{escape(caption(results))}}}",
-        rf"\label{{tab:{_slug(results.grid)}}}",
+        rf"\caption{{{escape(words)}}}",
+        rf"\label{{tab:{_slug(label)}}}",
         rf"\begin{{tabular}}{{@{{}}{''.join(alignment)}@{{}}}}",
         r"\toprule",
         *_headings(table.columns),
@@ -112,7 +128,7 @@ def escape(text: str) -> str:
 
 
 def _headings(columns: Sequence[Column]) -> list[str]:
-    """Tasks over their columns, with a rule under each, then the headings."""
+    """Tasks, where there are any, over their columns, with a rule under each; then the headings."""
     tasks, rules, at = [], [], 1
     for group, members in groupby(columns, key=lambda column: column.group):
         span = len(list(members))
@@ -122,7 +138,7 @@ def _headings(columns: Sequence[Column]) -> list[str]:
     headings = [
         rf"\multicolumn{{1}}{{c}}{{{escape(c.title)}}}" if c.numeric else escape(c.title) for c in columns
     ]
-    return [_row(tasks), "".join(rules), _row(headings)]
+    return [_row(tasks), "".join(rules), _row(headings)] if rules else [_row(headings)]
 
 
 def _body(table: Table, breaking: set[int]) -> list[str]:

@@ -13,6 +13,7 @@ from mtlbench.entries import Entry
 from mtlbench.results import Results
 from mtlbench.table import Table, tabulate
 
+from . import balancers
 from .figures import charts, save
 from .gain import EXPLANATION, HEADING, gain
 
@@ -23,9 +24,13 @@ _MARKS = {"best": "**", "second": "_", None: ""}
 def markdown(results: Results, folder: Path) -> list[Path]:
     """Write `report.md` and the PNG files that it shows."""
     parts = [f"# {escape(results.grid)}", table_text(tabulate(results)), escape(caption(results))]
+    parts += [f"> **Warning:** {escape(warning)}" for warning in balancers.warnings(results)]
     gains = gain(results)
     if gains:
         parts += [f"## {HEADING}", table_text(gains), EXPLANATION]
+    costs = balancers.balancers(results)
+    if costs:
+        parts += [f"## {balancers.HEADING}", table_text(costs), balancers.EXPLANATION]
     drawn = [(chart, save(chart, folder / "figures", ("png",))) for chart in charts(results)]
     if drawn:
         parts.append("## Figures")

@@ -26,6 +26,8 @@ SECOND_METRIC = {
 _BASE = {"semseg": 0.41, "depth": 0.61, "normals": 21.3, "edge": 0.048}
 _METHODS = ("DeGMix", "Multi-task", "MTI-Net", "PAD-Net", "InvPT", "ATRC", "DeMT")
 _BALANCERS = ("equal", "uncertainty", "pcgrad")
+FRAMES = ("scores", "delta_m", "costs", "losses", "cosines", "gradients", "balancing", "balancers")
+"""Those with a column `row` and a column `seed`."""
 UGLY = "a_b & 100% <script>alert(1)</script> [bold]$x^2$ #{~} \\end"
 
 
@@ -46,6 +48,7 @@ def make_results(
     rows = _rows(candidates, baseline, reference, labels)
     columns = TASKS[:tasks]
     scores = _scores(rng, rows, range(seeds), columns)
+    frames = _balancers(rows, range(seeds), columns, keep=cosines)
     return Results(
         grid="quickstart",
         rows=rows,
@@ -54,6 +57,7 @@ def make_results(
         costs=_costs(rng, rows, range(seeds)),
         losses=_losses(rng, rows, range(seeds), columns),
         cosines=_cosines(rng, rows, range(seeds), columns, keep=cosines),
+        **frames,
         tasks=columns,
         pictures=_pictures(folder, rows, columns) if folder else (),
         captions={
@@ -171,6 +175,39 @@ def _cosines(
     return pd.DataFrame(lines, columns=["row", "seed", "step", "task_a", "task_b", "cosine"])
 
 
+def _balancers(
+    rows: pd.DataFrame, seeds: range, tasks: tuple[TaskColumn, ...], *, keep: bool
+) -> dict[str, pd.DataFrame]:
+    """Every third candidate works on gradients; the second of those failed in three steps of each seed."""
+    rng = np.random.default_rng(2)
+    norms, lines, costs = [], [], []
+    for row, role in rows["role"].items():
+        if role == "reference":
+            continue
+        works = keep and role == "candidate" and row % 3 == 2
+        share, failed = (0.35, 3 * (row == 5)) if works else (0.002, 0)
+        for seed in seeds:
+            at = ("parameters", "representation", "last_layer")[row // 3 % 3] if works else ""
+            memory = 180.0 + row if works else 0.0
+            costs.append((row, seed, at, 1, 300 * share, share, memory, failed, 400))
+            for step in range(10, 401, 10):
+                if works and len(tasks) > 1:
+                    norms += [
+                        (row, seed, step, task.name, 10.0 ** (i - 2) * rng.lognormal(0, 0.3))
+                        for i, task in enumerate(tasks)
+                    ]
+                known = (rng.uniform(0, 0.8), 1 + rng.lognormal(row, 1)) if works else (np.nan, np.nan)
+                lines.append((row, seed, step, *known, 300 * share, share, failed * (step > 100)))
+    names = ["row", "seed", "step"]
+    what = ["conflicts", "condition", "milliseconds", "share", "failures"]
+    whole = ["at", "every", "milliseconds", "share", "gradient_memory_mb", "failures", "steps"]
+    return {
+        "gradients": pd.DataFrame(norms, columns=[*names, "task", "norm"]),
+        "balancing": pd.DataFrame(lines, columns=[*names, *what]),
+        "balancers": pd.DataFrame(costs, columns=["row", "seed", *whole]),
+    }
+
+
 def _pictures(folder: Path, rows: pd.DataFrame, tasks: tuple[TaskColumn, ...]) -> tuple[Picture, ...]:
     """Shapes on gradients, 40 x 32 pixels; predictions are noisier than labels."""
     rng = np.random.default_rng(1)
@@ -210,7 +247,7 @@ def without_seeds(results: Results, row: int, seeds: tuple[int, ...], state: str
     rows.loc[row, "state"] = state
     kept = {
         name: frame[~((frame["row"] == row) & frame["seed"].isin(seeds))]
-        for name in ("scores", "delta_m", "costs", "losses", "cosines")
+        for name in FRAMES
         if not (frame := getattr(results, name)).empty
     }
     return replace(results, rows=rows, **kept)
@@ -218,7 +255,6 @@ def without_seeds(results: Results, row: int, seeds: tuple[int, ...], state: str
 
 def unfinished(results: Results) -> Results:
     """The same grid before any cell is done: rows only, and frames whose columns have no types."""
-    names = ("scores", "delta_m", "costs", "losses", "cosines")
-    empty = {name: pd.DataFrame(columns=getattr(results, name).columns) for name in names}
+    empty = {name: pd.DataFrame(columns=getattr(results, name).columns) for name in FRAMES}
     rows = results.rows.assign(state="0 of 3 cells done")
     return replace(results, rows=rows, tasks=(), pictures=(), captions={}, **empty)

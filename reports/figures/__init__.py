@@ -7,12 +7,12 @@ from pathlib import Path
 
 from mtlbench.results import Results
 
-from . import cosines, cost, delta_m, gallery, losses, weights
+from . import balancing, conflicts, cosines, cost, delta_m, gallery, losses, norms, weights
 from .chart import Chart, save
 
 __all__ = ["Chart", "charts", "figures", "save"]
 
-_MODULES = (delta_m, cost, losses, weights, cosines, gallery)
+_MODULES = (delta_m, cost, balancing, losses, weights, cosines, conflicts, norms, gallery)
 
 
 @lru_cache(maxsize=1)

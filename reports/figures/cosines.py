@@ -11,16 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from mtlbench.entries import DASH
 from mtlbench.results import Results
 from mtlbench.table import tabulate
 
+from . import heat
 from .chart import Chart
 from .style import INK, PAGE, short
 
-BINS = 24
 _CAPTION = (
-    "Cosine between the gradients of each pair of tasks at the shared parameters over training (left to "
-    "right; mean over seeds), and its mean at the right. Blue: the tasks pull together; red: they conflict."
+    "Cosine between the gradients of each pair of tasks, where the row's balancer takes them, over training "
+    "(left to right; mean over seeds), and its mean at the right. Blue: the tasks pull together; red: they "
+    "conflict."
 )
 
 
@@ -43,10 +45,10 @@ def charts(results: Results) -> list[Chart]:
 def prepare(results: Results) -> list[HeatMap]:
     """A heat map for each row that has finite cosines."""
     finite = results.cosines[np.isfinite(results.cosines["cosine"].to_numpy(dtype=float))]
-    names = tabulate(results).names()
+    pairs = _pairs(finite, [task.name for task in results.tasks])
     return [
-        _heat_map(name, finite[finite["row"] == row])
-        for row, name in names.items()
+        _heat_map(name, finite[finite["row"] == row], pairs)
+        for row, name in tabulate(results).names().items()
         if (finite["row"] == row).any()
     ]
 
@@ -74,29 +76,24 @@ def draw(maps: list[HeatMap]) -> Figure:
 
 def _panel(axes: Axes, heat_map: HeatMap, limit: float, *, named: bool) -> AxesImage:
     count = len(heat_map.pairs)
-    image = axes.imshow(
-        heat_map.values,
-        aspect="auto",
-        cmap="RdBu",
-        vmin=-limit,
-        vmax=limit,
-        extent=(0, heat_map.last_step, count - 0.5, -0.5),
-        interpolation="nearest",
-    )
+    means = [DASH if np.isnan(v).all() else f"{np.nanmean(v):+.2f}" for v in heat_map.values]
+    image = heat.show(axes, heat_map.values, heat_map.last_step, means, cmap="RdBu", vmin=-limit, vmax=limit)
     axes.set_title(short(heat_map.name, 27), fontsize=7, color=INK)
-    axes.set_yticks(range(count), heat_map.pairs if named else [""] * count)
-    axes.tick_params(axis="y", length=0)
-    axes.spines[:].set_visible(False)
-    axes.locator_params(axis="x", nbins=3)
-    for i, mean in enumerate(np.nanmean(heat_map.values, axis=1)):
-        axes.text(1.02, i, f"{mean:+.2f}", transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
+    if named:
+        axes.set_yticks(range(count), heat_map.pairs)
     return image
 
 
-def _heat_map(name: str, frame: pd.DataFrame) -> HeatMap:
+def _pairs(frame: pd.DataFrame, order: list[str]) -> list[str]:
+    """The pairs that any row has, in the order of the tasks, so that panels beside each other agree."""
+    place = {task: i for i, task in enumerate(order)}
+    found = set(zip(frame["task_a"], frame["task_b"], strict=True))
+    ordered = sorted(found, key=lambda pair: [(place.get(task, len(place)), task) for task in pair])
+    return [" · ".join(pair) for pair in ordered]
+
+
+def _heat_map(name: str, frame: pd.DataFrame, pairs: list[str]) -> HeatMap:
     last = max(int(frame["step"].max()), 1)
-    stretch = np.ceil(frame["step"] * BINS / last).clip(1, BINS).astype(int)
     pair = frame["task_a"] + " · " + frame["task_b"]
-    mean = frame.groupby([pair, stretch], sort=False)["cosine"].mean().unstack()
-    wide = mean.reindex(index=pd.unique(pair), columns=range(1, BINS + 1))
-    return HeatMap(name, tuple(wide.index), last, wide.bfill(axis=1).ffill(axis=1).to_numpy())
+    values = heat.over_training(frame, pair, pairs, "cosine", last).ffill(axis=1)
+    return HeatMap(name, tuple(pairs), last, values.to_numpy())

@@ -1,7 +1,8 @@
-"""Curves over training: a panel a task, a line a row; losses and weights are drawn alike."""
+"""Curves over training: a panel a task (or another quantity), a line a row, all drawn alike."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
+    SymmetricalLogLocator,
+)
 
 from mtlbench.results import Results
 from mtlbench.table import tabulate
@@ -17,6 +24,11 @@ from mtlbench.table import tabulate
 from .style import PAGE, legend, line_style, short
 
 BINS = 40
+SHADED = 6  # curves whose shades can be told apart
+SHADING = (
+    f"averaged over {BINS} stretches of training; lines are means over seeds, shading (of up to {SHADED} "
+    "rows) reaches from the lowest to the highest seed"
+)
 _LEGEND_LINES = 9  # that fit into a panel
 
 
@@ -35,21 +47,21 @@ class Curve:
 Panels = dict[str, list[Curve]]
 
 
-def prepare(results: Results, value: str) -> Panels:
-    """Task -> curves of column `value` of the losses; only tasks and rows that have finite values."""
-    losses = results.losses[np.isfinite(results.losses[value].to_numpy(dtype=float))]
-    names = tabulate(results).names()
-    panels: Panels = {}
-    for task in results.tasks:
-        of_task = losses[losses["task"] == task.name]
-        curves = [
-            _curve(place, name, of_task[of_task["row"] == row], value)
-            for place, (row, name) in enumerate(names.items())
-            if (of_task["row"] == row).any()
-        ]
-        if curves:
-            panels[task.name] = curves
-    return panels
+def prepare(results: Results, value: str, frame: pd.DataFrame | None = None) -> Panels:
+    """Task -> curves of a column of `frame`, or of the losses; only what has finite values."""
+    frame = results.losses if frame is None else frame
+    panels = {task.name: of_rows(results, frame[frame["task"] == task.name], value) for task in results.tasks}
+    return {task: curves for task, curves in panels.items() if curves}
+
+
+def of_rows(results: Results, frame: pd.DataFrame, value: str) -> list[Curve]:
+    """A curve for each row that has finite values in a column, in the order of the table."""
+    finite = frame[np.isfinite(frame[value].to_numpy(dtype=float))]
+    return [
+        _curve(place, name, finite[finite["row"] == row], value)
+        for place, (row, name) in enumerate(tabulate(results).names().items())
+        if (finite["row"] == row).any()
+    ]
 
 
 def draw(panels: Panels, ylabel: str) -> Figure:
@@ -84,18 +96,38 @@ def draw(panels: Panels, ylabel: str) -> Figure:
 def _panel(axes: Axes, task: str, curves: list[Curve]) -> None:
     for curve in curves:
         axes.plot(curve.step, curve.mean, **line_style(curve.place))
-        if (curve.high > curve.low).any():
+        if len(curves) <= SHADED and (curve.high > curve.low).any():
             shade = line_style(curve.place)["color"]
             axes.fill_between(curve.step, curve.low, curve.high, color=shade, alpha=0.12, linewidth=0)
-    values = np.concatenate([curve.mean for curve in curves])
-    if values.min() > 0 and values.max() > 4 * values.min():
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+    _scale(axes, np.concatenate([curve.mean for curve in curves]))
     axes.set_title(task)
     axes.grid()
     axes.locator_params(axis="x", nbins=4)
+
+
+def _scale(axes: Axes, values: np.ndarray) -> None:
+    """Logarithmic where values differ much; linear around zero where some are zero or negative."""
+    sizes = np.abs(values[values != 0])
+    if not sizes.size:
+        return
+    if values.min() > 0:
+        decades = math.log10(values.max() / values.min())
+        if decades <= math.log10(4):
+            return
+        axes.set_yscale("log")
+        subs = (1.0, 2.0, 5.0) if decades < 1.7 else (1.0, 3.0) if decades < 3 else (1.0,)
+        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
+    else:
+        if sizes.max() <= 10 * np.median(sizes):
+            return
+        linear = 10.0 ** round(math.log10(np.median(sizes)))
+        axes.set_yscale("symlog", linthresh=linear, linscale=0.6)
+        locator = SymmetricalLogLocator(base=10, linthresh=linear)
+        locator.numticks = 9
+        axes.yaxis.set_major_locator(locator)
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _curve(place: int, name: str, frame: pd.DataFrame, value: str) -> Curve:

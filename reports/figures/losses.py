@@ -11,10 +11,7 @@ from mtlbench.results import Results
 from . import curves
 from .chart import Chart
 
-_CAPTION = (
-    f"Training loss of each task, unweighted, averaged over {curves.BINS} stretches of training; lines are "
-    "means over seeds, shading reaches from the lowest to the highest seed."
-)
+_CAPTION = f"Training loss of each task, unweighted, {curves.SHADING}."
 
 
 def charts(results: Results) -> list[Chart]:

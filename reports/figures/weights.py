@@ -13,9 +13,9 @@ from . import curves
 from .chart import Chart
 
 _CAPTION = (
-    f"Weight of each task's loss or gradient, averaged over {curves.BINS} stretches of training; lines are "
-    "means over seeds, shading reaches from the lowest to the highest seed. Rows whose weights never "
-    "change are left out."
+    f"Weight of each task's loss or gradient, {curves.SHADING}. Rows whose weights never change are left "
+    "out. Axes are logarithmic where weights differ much; around zero they are linear where some weights "
+    "are zero or negative."
 )
 
 

@@ -8,16 +8,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from mtlbench.reports.figures import charts, cosines, cost, curves, delta_m, figures, gallery, weights
+from mtlbench.reports.figures import (
+    balancing,
+    charts,
+    conflicts,
+    cosines,
+    cost,
+    curves,
+    delta_m,
+    figures,
+    gallery,
+    points,
+    weights,
+)
 from mtlbench.reports.figures.style import short
 from mtlbench.reports.html import html
 from mtlbench.reports.markdown import markdown
 from PIL import Image
 from results_factory import UGLY, make_results, without_seeds
 
+from mtlbench.results import Results
 from mtlbench.table import tabulate
 
-ALL = ["delta_m", "cost", "losses", "weights", "cosines", "gallery_1", "gallery_2"]
+GRADIENTS = ["cosines", "conflicts", "norms"]
+CURVES = ["losses", "weights"]
+ALL = ["delta_m", "cost", "balancing", *CURVES, *GRADIENTS, "gallery_1", "gallery_2"]
 LONG = tuple(f"A rather long method name, variant {i} with width={8 * i}" for i in range(12))
 
 
@@ -48,8 +63,8 @@ def test_every_figure_is_written_as_png_and_pdf(tmp_path: Path) -> None:
     ("options", "names"),
     [
         ({"candidates": 1, "seeds": 1, "tasks": 1}, ["delta_m", "cost", "losses"]),
-        ({"baseline": False, "cosines": False, "seeds": 2}, ["losses", "weights"]),
-        ({"labels": (*LONG, UGLY), "seeds": 2}, ["delta_m", "cost", "losses", "weights", "cosines"]),
+        ({"baseline": False, "cosines": False, "seeds": 2}, CURVES),
+        ({"labels": (*LONG, UGLY), "seeds": 2}, ["delta_m", "cost", "balancing", *CURVES, *GRADIENTS]),
     ],
 )
 def test_ugly_shapes_leave_out_what_has_no_data(
@@ -73,6 +88,11 @@ def test_nan_everywhere_is_survived(tmp_path: Path) -> None:
         "cosines": results.cosines.assign(
             cosine=results.cosines["cosine"].where(results.cosines["row"] != 2)
         ),
+        "gradients": results.gradients.assign(
+            norm=results.gradients["norm"].where(results.gradients["step"] > 200)
+        ),
+        "balancing": results.balancing.assign(condition=np.nan),
+        "balancers": results.balancers.assign(milliseconds=np.nan, share=np.nan),
     }
     check_files(figures(replace(results, **spoilt), tmp_path))
     nothing = {name: frame.iloc[:0] for name, frame in spoilt.items()}
@@ -94,11 +114,11 @@ def test_bars_carry_the_tables_numbers() -> None:
 
 
 def test_points_are_named_without_overlap() -> None:
-    points = cost.prepare(make_results(labels=LONG))
-    assert len(points) == 13
-    assert sum(point.baseline for point in points) == 1
-    assert len(set(texts(cost.draw(points)))) == 13
-    places = cost.spread([0.1, 0.5, 0.51, 0.52, 0.99, 1.0], 0.1)
+    found = cost.prepare(make_results(labels=LONG))
+    assert len(found) == 13
+    assert sum(point.hollow for point in found) == 1
+    assert len(set(texts(cost.draw(found)))) == 13
+    places = points.spread([0.1, 0.5, 0.51, 0.52, 0.99, 1.0], 0.1)
     assert min(np.diff(places)) >= 0.1 - 1e-9
     assert 0 <= places[0] <= places[-1] <= 1
 
@@ -150,6 +170,80 @@ def test_heat_maps_hold_the_mean_cosines() -> None:
     frame = results.cosines
     given = frame[(frame["row"] == 1) & (frame["task_a"] == "depth")]["cosine"].mean()
     assert np.nanmean(heat_map.values[2]) == pytest.approx(given, abs=0.02)
+
+
+def test_heat_maps_have_the_same_lines() -> None:
+    results = make_results(candidates=2, tasks=3)
+    frame = results.cosines
+    lacks = (frame["row"] == 1) & (frame["task_a"] == "depth")
+    swapped = frame[~lacks].sort_values("task_b", ascending=False)
+    first, second = cosines.prepare(replace(results, cosines=swapped))
+    assert first.pairs == second.pairs == ("semseg · depth", "semseg · normals", "depth · normals")
+    assert np.isnan(second.values[2]).all()
+    assert texts(cosines.draw([second]))[2] == "—"
+
+
+def test_conflicts_are_binned_by_row() -> None:
+    results = make_results(candidates=6)
+    found = conflicts.prepare(results)
+    assert found is not None
+    assert found.names == ("DeGMix · pcgrad", "Multi-task · pcgrad")
+    of_row = results.balancing[results.balancing["row"] == 5]
+    first = of_row[of_row["step"] <= 400 / 24]
+    assert found.percent[1, 0] == pytest.approx(100 * first["conflicts"].mean())
+    assert 10 ** found.log_condition[1, 0] == pytest.approx(np.exp(np.log(first["condition"]).mean()))
+    assert conflicts.prepare(replace(results, balancing=results.balancing.assign(conflicts=np.nan))) is None
+
+
+def test_a_row_that_ends_early_is_grey_after_its_end() -> None:
+    results = make_results(candidates=6)
+    frame = results.balancing
+    found = conflicts.prepare(replace(results, balancing=frame[(frame["row"] != 2) | (frame["step"] <= 200)]))
+    assert found is not None
+    assert np.isfinite(found.percent[0]).tolist() == [True] * 12 + [False] * 12
+    assert np.isfinite(found.percent[1]).all()
+
+
+def test_cost_of_balancers_stands_beside_what_they_bring() -> None:
+    results = make_results(candidates=6)
+    found = {point.name: point for point in balancing.prepare(results)}
+    assert set(found) == {line.name for line in points_of(results)}
+    assert found["Multi-task · pcgrad"].x == pytest.approx(35)
+    assert found["Multi-task · pcgrad"].kind == "representation"
+    assert found["DeGMix · equal"].kind == "losses only"
+    assert found["DeGMix · equal"].y == pytest.approx(
+        results.delta_m[results.delta_m["row"] == 0]["delta_m"].mean()
+    )
+    assert balancing.charts(make_results(baseline=False)) == []
+
+
+def points_of(results: Results) -> list[points.Point]:
+    """Those of the other scatter plot but for the baseline's."""
+    return [point for point in cost.prepare(results) if not point.hollow]
+
+
+@pytest.mark.parametrize(
+    ("weights_of_steps", "scale"),
+    [
+        ([1.0, 1.2, 0.8, 1.1], "linear"),
+        ([1.0, 30.0, 0.01, 2.0], "log"),
+        ([-0.4, 1.0, 0.5, 0.6], "linear"),
+        ([-900.0, 1.0, 0.5, 0.6], "symlog"),
+        ([0.0, 0.0, 1.0, 400.0, 1.0], "symlog"),
+        ([0.0, 0.0, 0.0, 0.0], "linear"),
+    ],
+)
+def test_axes_fit_weights_of_any_sign_and_size(weights_of_steps: list[float], scale: str) -> None:
+    values = np.array(weights_of_steps)
+    curve = curves.Curve(0, "a", np.arange(len(values)), values, values, values)
+    figure = curves.draw({"depth": [curve]}, "weight")
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert axes.get_yscale() == scale
+    low, high = axes.get_ylim()
+    assert low <= values.min() <= values.max() <= high
+    shown = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    assert 2 <= len(shown) <= 10
 
 
 def test_gallery_lists_ground_truth_then_rows(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_labels_are_escaped(source: str, page: Page) -> None:
 
 
 def test_pictures_are_whole(page: Page, results: Results) -> None:
-    assert len(images(page)) == 5 + len(results.pictures)
+    assert len(images(page)) == 8 + len(results.pictures)
 
 
 def test_page_says_what_the_caption_says(page: Page, results: Results) -> None:
