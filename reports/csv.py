@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from mtlbench.balancer_table import weighed
 from mtlbench.results import Results
 from mtlbench.table import LABELS
-
-from .balancers import weighed
 
 _COSTS = ("parameters", "macs", "train_seconds", "images_per_second", "peak_memory_mb")
 _BALANCERS = {

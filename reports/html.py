@@ -12,11 +12,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from mtlbench import balancer_table
 from mtlbench.caption import caption
 from mtlbench.results import Results
 from mtlbench.table import Column, tabulate
 
-from . import balancers
 from .figures import charts
 from .figures.chart import DPI, Chart
 from .figures.gallery import SAMPLES, Sample, prepare
@@ -63,10 +63,10 @@ def html(results: Results, folder: Path) -> list[Path]:
         gain=gain(results),
         gain_heading=HEADING,
         gain_explanation=EXPLANATION,
-        warnings=balancers.warnings(results),
-        balancers=balancers.balancers(results),
-        balancers_heading=balancers.HEADING,
-        balancers_explanation=balancers.EXPLANATION,
+        warnings=balancer_table.warnings(results),
+        balancers=balancer_table.balancers(results),
+        balancers_heading=balancer_table.HEADING,
+        balancers_explanation=balancer_table.EXPLANATION,
         figures=_figures(results),
         gallery=[_inlined(sample) for sample in prepare(results)[:SAMPLES]],
         failures=results.failures[["cell", "kind", "message"]].astype(str).to_dict("records"),

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 
+from mtlbench import balancer_table
 from mtlbench.caption import caption
 from mtlbench.entries import Entry
 from mtlbench.results import Results
 from mtlbench.table import Column, Table, tabulate
-
-from . import balancers
 
 _COMMANDS = {
     "\\": r"\textbackslash{}",
@@ -85,9 +84,11 @@ def latex(results: Results, folder: Path) -> list[Path]:
     `balancers.tex` is there if a balancer costs something.
     """
     texts = {"table.tex": environment(results), "table_document.tex": _DOCUMENT}
-    costs = balancers.balancers(results)
+    costs = balancer_table.balancers(results)
     if costs:
-        words = " ".join([balancers.HEADING + ".", balancers.EXPLANATION, *balancers.warnings(results)])
+        words = " ".join(
+            [balancer_table.HEADING + ".", balancer_table.EXPLANATION, *balancer_table.warnings(results)]
+        )
         texts["balancers.tex"] = _environment(costs, words, f"{results.grid}-balancers")
     else:
         (folder / "balancers.tex").unlink(missing_ok=True)

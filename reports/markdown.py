@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from mtlbench import balancer_table
 from mtlbench.caption import caption
 from mtlbench.entries import Entry
 from mtlbench.results import Results
 from mtlbench.table import Table, tabulate
 
-from . import balancers
 from .figures import charts, save
 from .gain import EXPLANATION, HEADING, gain
 
@@ -24,13 +24,13 @@ _MARKS = {"best": "**", "second": "_", None: ""}
 def markdown(results: Results, folder: Path) -> list[Path]:
     """Write `report.md` and the PNG files that it shows."""
     parts = [f"# {escape(results.grid)}", table_text(tabulate(results)), escape(caption(results))]
-    parts += [f"> **Warning:** {escape(warning)}" for warning in balancers.warnings(results)]
+    parts += [f"> **Warning:** {escape(warning)}" for warning in balancer_table.warnings(results)]
     gains = gain(results)
     if gains:
         parts += [f"## {HEADING}", table_text(gains), EXPLANATION]
-    costs = balancers.balancers(results)
+    costs = balancer_table.balancers(results)
     if costs:
-        parts += [f"## {balancers.HEADING}", table_text(costs), balancers.EXPLANATION]
+        parts += [f"## {balancer_table.HEADING}", table_text(costs), balancer_table.EXPLANATION]
     drawn = [(chart, save(chart, folder / "figures", ("png",))) for chart in charts(results)]
     if drawn:
         parts.append("## Figures")

@@ -6,10 +6,10 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
+from mtlbench.balancer_table import PLACES, balancers
 from mtlbench.results import Results
 from mtlbench.table import tabulate
 
-from ..balancers import PLACES, balancers
 from . import points
 from .chart import Chart
 from .points import Point

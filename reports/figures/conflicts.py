@@ -67,7 +67,7 @@ def draw(found: Conflicts) -> Figure:
     share(
         figure, axes[0], found.percent, [f"{x:.0f}" for x in _means(found.percent)], Normalize(0, 100), "Reds"
     )
-    axes[0].set_yticks(range(count), [short(name, 34, lines=1) for name in found.names])
+    axes[0].set_yticks(range(count), [short(name, 44, lines=1) for name in found.names])
     if both:
         means = [_number(10**x) if np.isfinite(x) else DASH for x in _means(found.log_condition)]
         highest = max(10.0, 10 ** float(np.nanmax(found.log_condition)))

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from mtlbench.entries import DASH
+from mtlbench.entries import DASH, number
 from mtlbench.results import Results
 from mtlbench.table import tabulate
 
@@ -76,7 +76,9 @@ def draw(maps: list[HeatMap]) -> Figure:
 
 def _panel(axes: Axes, heat_map: HeatMap, limit: float, *, named: bool) -> AxesImage:
     count = len(heat_map.pairs)
-    means = [DASH if np.isnan(v).all() else f"{np.nanmean(v):+.2f}" for v in heat_map.values]
+    means = [
+        DASH if np.isnan(v).all() else number(float(np.nanmean(v)), 2, signed=True) for v in heat_map.values
+    ]
     image = heat.show(axes, heat_map.values, heat_map.last_step, means, cmap="RdBu", vmin=-limit, vmax=limit)
     axes.set_title(short(heat_map.name, 27), fontsize=7, color=INK)
     if named:

@@ -27,6 +27,7 @@ from mtlbench.reports.markdown import markdown
 from PIL import Image
 from results_factory import UGLY, make_results, without_seeds
 
+from mtlbench.entries import DASH
 from mtlbench.results import Results
 from mtlbench.table import tabulate
 
@@ -180,7 +181,7 @@ def test_heat_maps_have_the_same_lines() -> None:
     first, second = cosines.prepare(replace(results, cosines=swapped))
     assert first.pairs == second.pairs == ("semseg · depth", "semseg · normals", "depth · normals")
     assert np.isnan(second.values[2]).all()
-    assert texts(cosines.draw([second]))[2] == "—"
+    assert texts(cosines.draw([second]))[2] == DASH
 
 
 def test_conflicts_are_binned_by_row() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from mtlbench.reports.balancers import balancers, warnings
 from mtlbench.reports.csv import csv
 from mtlbench.reports.html import html
 from mtlbench.reports.latex import latex
 from mtlbench.reports.markdown import markdown
 from results_factory import UGLY, make_results, unfinished, without_seeds
 
+from mtlbench.balancer_table import balancers, warnings
 from mtlbench.entries import DASH
 from mtlbench.results import Results
 
