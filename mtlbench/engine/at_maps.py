@@ -65,7 +65,8 @@ class AtMaps(Place):
             stacked = torch.cat([torch.stack([_zeros_if_none(g, m) for g in gs]) for m, gs in parts], dim=1)
             gradients.append(self._gather(stacked, 1).float() / self.fabric.world_size)
             maps.append(self._gather(torch.cat([m.below.detach() for m, _ in parts]), 0))
-        return torch.cat([g.flatten(1) for g in gradients], dim=1), maps
+        nothing = torch.zeros(len(self.active), 0, device=self.fabric.device)  # where the backbone is frozen
+        return torch.cat([nothing, *(g.flatten(1) for g in gradients)], dim=1), maps
 
     def _gather(self, part: Tensor, batch: int) -> Tensor:
         """The parts of all ranks, joined along the axis of the batch."""
@@ -112,7 +113,8 @@ class AtLastLayer(AtMaps):
 
     def __init__(self, reach: Reach, tasks: int, fabric: Fabric, network: nn.Module) -> None:
         super().__init__(reach, tasks, fabric)
-        weights = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        weights = [layer.get_parameter("weight") for layer in layers]
         common = [weight for weight in weights if weight in reach.common]
         self._weight = common[-1:]
         self._last = Rows(self._weight, tasks)

@@ -80,6 +80,7 @@ class Engine:
         step = replace(step, losses=torch.stack(self._losses).sum(0))
         with self.clock.measure("balancing"):
             diagnostics = self._combine(step)
+            self.overflowed |= self.scale != 1 and not self._finite()
             if self.optimizer is not None and not self.overflowed:
                 self.optimizer.step()
             if self.optimizer is not None:
@@ -131,6 +132,10 @@ class Engine:
         for parameter in parameters:
             if parameter.grad is not None:
                 parameter.grad = mean_over_ranks(self.fabric, parameter.grad)
+
+    def _finite(self) -> bool:
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        return not gradients or bool(torch.stack(torch._foreach_norm(gradients, float("inf"))).isfinite().all())
 
     def _active(self, step: Step) -> list[str]:
         return [self.names[i] for i in step.active.tolist()]

@@ -136,6 +136,7 @@ class GradientEngine(Engine):
 
     def _start(self, tasks: Sequence[int]) -> None:
         """Before the first micro-batch of a step."""
+        assert self.plan is not None
         if isinstance(self._place, AtParameters) and not self._place.fits(self._calls):
             log.warning(
                 "the network calls its layers otherwise than in the first step: all rows are kept now"

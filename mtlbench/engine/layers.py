@@ -47,7 +47,7 @@ class Layers:
         self._handles = {
             module: module.register_forward_hook(self._note)
             for module in network.modules()
-            if is_plain(module) and module.weight.requires_grad  # type: ignore[union-attr]
+            if is_plain(module) and module.weight.requires_grad
         }
 
     def take(self) -> Calls:
@@ -109,7 +109,7 @@ def combined(
             module.weight.shape,
             outputs,
             stride=module.stride,
-            padding=module.padding,  # type: ignore[arg-type]
+            padding=module.padding,
             dilation=module.dilation,
         )
     else:

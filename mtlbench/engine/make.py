@@ -5,7 +5,7 @@ from __future__ import annotations
 from lightning_fabric import Fabric
 from torch import nn
 
-from mtlbench.balancing import Balancer, CrossWeighting, GradientBalancer, Scalarization
+from mtlbench.balancing import Aggregation, Balancer, CrossWeighting, Scalarization, Weighting
 from mtlbench.engine.base import Engine
 from mtlbench.engine.cross import CrossEngine
 from mtlbench.engine.gradient import GradientEngine
@@ -30,5 +30,5 @@ def make_engine(
         return ScalarEngine(balancer, network, tasks, fabric)
     if isinstance(balancer, CrossWeighting):
         return CrossEngine(balancer, network, tasks, fabric, passes=passes)
-    assert isinstance(balancer, GradientBalancer)
+    assert isinstance(balancer, Weighting | Aggregation)
     return GradientEngine(balancer, network, tasks, fabric, passes=passes)

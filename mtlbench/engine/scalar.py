@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -44,7 +45,8 @@ class ScalarEngine(Engine):
                 weights = self._weights = self._ask(step, share)
         factors = (weights * share * self.scale).unbind()
         with self.clock.measure("equal"):
-            self.fabric.backward(sum(f * loss for f, loss in zip(factors, losses, strict=True)))
+            weighted = [f * loss for f, loss in zip(factors, losses, strict=True)]
+            self.fabric.backward(torch.stack(weighted).sum())
 
     def _ask(self, step: Step, share: float) -> Tensor:
         """The weights (T,) at `step.losses`; leaves `share` of the gradient of the balancer's parameters."""
