@@ -97,7 +97,12 @@ class GradientEngine(Engine):
         super().load_state(state)
         self.failures, self._known = state["failures"], state["known"]
         if state["plan"] is not None:
-            self.plan = trial.Plan.of(state["plan"], self.network)
+            self._follow(trial.Plan.of(state["plan"], self.network))
+
+    def _follow(self, plan: trial.Plan) -> None:
+        self.plan = plan
+        if self._layers is not None:
+            self._layers.keep(set(plan.layers))
 
     def survey(self, predictions: Mapping[str, Sequence[Tensor]]) -> None:
         self._maps = self._cut.take()
@@ -128,7 +133,7 @@ class GradientEngine(Engine):
         tasks = step.active.tolist()
         if self.plan is None:
             with self.clock.measure("trial"):
-                self.plan = self._try(scaled, tasks, share)
+                self._follow(self._try(scaled, tasks, share))
         if not self._started:
             self._started = True
             self._start(tasks)
@@ -283,6 +288,4 @@ class GradientEngine(Engine):
         plan = trial.choose(self.reach, replace(batch, calls=calls), self.fabric, self._passes, exact)
         if self.fabric.world_size > 1:
             plan = trial.Plan.of(self.fabric.broadcast(plan.state(self.network)), self.network)
-        if self._layers is not None:
-            self._layers.keep(set(plan.layers))
         return plan
