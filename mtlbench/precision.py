@@ -19,4 +19,6 @@ def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
 
 def make_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
     """Finds the factor on the losses that keeps float16 gradients from underflow; 1 in other precisions."""
-    return torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+    scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+    scaler.scale(torch.ones((), device=device))  # before its first use it has no factor
+    return scaler

@@ -71,15 +71,17 @@ class Trainer:
         if not any(p.requires_grad for p in self.network.parameters()):
             return
         self.optimizer = make_optimizer(self.network, self.recipe)
-        self._load()
+        state = self._load()
         wrapped, optimizer = self.fabric.setup(self.network, self.optimizer)
+        if state is not None:  # not earlier: it goes to the device where the parameters are
+            self.optimizer.load_state_dict(state["optimizer"])
         wrapped.train()
         self.forward = Forward(self.network, self.tasks, self.recipe, self.fabric)
         self.engine = make_engine(
             self.balancer, self.network, self.tasks, self.fabric, passes=self.execution.passes
         )
-        if self._engine_state is not None:
-            self.engine.load_state(self._engine_state)
+        if state is not None:
+            self.engine.load_state(state["engine"])
         batches = train_batches(
             self.dataset,
             self.tasks,
@@ -225,20 +227,19 @@ class Trainer:
         }
         checkpoint.save(self.folder.checkpoint, state)
 
-    def _load(self) -> None:
-        """Go on from the checkpoint; drop the lines of history that came after it."""
+    def _load(self) -> dict[str, Any] | None:
+        """Go on from the checkpoint, which is returned; drop the lines of history that came after it."""
         state = checkpoint.load(self.folder.checkpoint)
-        self._engine_state = state["engine"] if state else None
         self.scaler = make_scaler(self.recipe, self.fabric.device)
         self.step = state["step"] if state else 0
         if state:
             log.info("going on from the checkpoint of step %d", self.step)
             self.seconds = state["seconds"]
             self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
             self.balancer.load_state_by_task(state["balancer"])
         if self.folder.history.exists() and self.fabric.global_rank == 0:
             lines = self.folder.history.read_text(encoding="utf-8").splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step]
             self.folder.history.write_text("".join(kept), encoding="utf-8")
+        return state

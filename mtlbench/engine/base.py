@@ -134,8 +134,11 @@ class Engine:
                 parameter.grad = mean_over_ranks(self.fabric, parameter.grad)
 
     def _finite(self) -> bool:
+        """Whether all of `.grad` is."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        return not gradients or bool(torch.stack(torch._foreach_norm(gradients, float("inf"))).isfinite().all())
+        if not gradients:
+            return True
+        return bool(torch.stack(torch._foreach_norm(gradients, float("inf"))).isfinite().all())
 
     def _active(self, step: Step) -> list[str]:
         return [self.names[i] for i in step.active.tolist()]
