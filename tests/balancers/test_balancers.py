@@ -28,6 +28,21 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("fixed", {"weights": {"semseg": 2.5}}),
     ("uncertainty", {"init": -0.5, "lr": 0.1}),
     ("dwa", {"temperature": 0.5}),
+    ("dwa", {"window": 2}),
+    ("stch", {"warmup": 1}),
+    ("uncertainty", {"variant": "c"}),
+    ("nash_mtl", {"max_norm": None}),
+    ("nash_mtl", {"weigh_own": False}),
+    ("fairgrad", {"alpha": 2.0}),
+    ("aligned_mtl", {"scale": "rmse", "reduction": "mean"}),
+    ("aligned_mtl", {"scale": "median"}),
+    ("gradnorm", {"initial": "epoch", "alpha": 0.5, "weigh_own": False}),
+    ("imtl", {"lr": 0.1}),
+    ("graddrop", {"variant": "parameter"}),
+    ("graddrop", {"variant": "task"}),
+    ("excess_mtl", {"variant": "torchjd"}),
+    ("pcgrad", {"self_visit": True}),
+    ("mgda", {"normalize": "l2"}),
 ]
 """Beside the default options of every balancer."""
 BUILT_IN = [p.name for p in registry.plugins("balancer") if str(p.target).startswith("mtlbench.balancers.")]
