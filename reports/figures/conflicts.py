@@ -19,12 +19,12 @@ from . import heat
 from .chart import Chart
 from .style import INK, PAGE, short
 
-_CAPTION = (
-    "Left: share of the pairs of tasks whose gradients have a negative cosine (mean over seeds). Right: "
+_CONFLICTS = "share of the pairs of tasks whose gradients have a negative cosine (mean over seeds)"
+_CONDITION = (
     "condition number of the matrix of cosines (geometric mean over seeds): 1 where all gradients are "
-    "orthogonal, at most 10^16, where some are linearly dependent. Over training, left to right; the means "
-    "stand at the right. Grey: nothing was recorded."
+    "orthogonal, at most 10^16, where some are linearly dependent"
 )
+_READING = "Over training, left to right; the means stand at the right. Grey: nothing was recorded."
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,19 @@ class Conflicts:
     percent: np.ndarray
     log_condition: np.ndarray
 
+    @property
+    def both(self) -> bool:
+        """Whether condition numbers were recorded, too."""
+        return bool(np.isfinite(self.log_condition).any())
+
 
 def charts(results: Results) -> list[Chart]:
     """One chart, if any row recorded conflicts."""
     found = prepare(results)
-    return [Chart("conflicts", "Gradient conflicts", _CAPTION, partial(draw, found))] if found else []
+    if not found:
+        return []
+    parts = [f"Left: {_CONFLICTS}.", f"Right: {_CONDITION}."] if found.both else [f"The {_CONFLICTS}."]
+    return [Chart("conflicts", "Gradient conflicts", " ".join([*parts, _READING]), partial(draw, found))]
 
 
 def prepare(results: Results) -> Conflicts | None:
@@ -58,17 +66,16 @@ def prepare(results: Results) -> Conflicts | None:
 
 def draw(found: Conflicts) -> Figure:
     """Two panels with the same lines; the second one only if condition numbers were recorded."""
-    both = bool(np.isfinite(found.log_condition).any())
     count = len(found.names)
     height = max(1.5, 0.75 + 0.19 * count)
-    figure = Figure(figsize=(PAGE if both else PAGE * 0.6, height), layout="constrained")
-    axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
+    figure = Figure(figsize=(PAGE if found.both else PAGE * 0.6, height), layout="constrained")
+    axes = figure.subplots(1, 2 if found.both else 1, squeeze=False)[0]
     share = partial(_panel, last=found.last_step, title="conflicting pairs (%)")
     share(
         figure, axes[0], found.percent, [f"{x:.0f}" for x in _means(found.percent)], Normalize(0, 100), "Reds"
     )
     axes[0].set_yticks(range(count), [short(name, 44, lines=1) for name in found.names])
-    if both:
+    if found.both:
         means = [_number(10**x) if np.isfinite(x) else DASH for x in _means(found.log_condition)]
         highest = max(10.0, 10 ** float(np.nanmax(found.log_condition)))
         condition = partial(_panel, last=found.last_step, title="condition number")

@@ -15,7 +15,7 @@ from mtlbench.results import Results
 from mtlbench.table import Line, Table, tabulate, valid_delta_m
 
 from .chart import Chart
-from .style import GREY, INK, PAGE, colours, legend, short
+from .style import GREY, INK, PAGE, PALETTE, colours, legend, short
 
 _WIDTH = PAGE * 0.75
 _BAR = 0.2  # inches a bar
@@ -70,17 +70,27 @@ def prepare(results: Results) -> list[Bar]:
 
 
 def draw(bars: list[Bar]) -> Figure:
-    """Horizontal bars, the first row on top, numbers at the right."""
+    """Horizontal bars, the first row on top, numbers at the right.
+
+    Each bar has its balancer's colour; where there are more balancers than colours, its balancer's name.
+    """
     groups = [list(members) for _, members in groupby(bars, key=lambda bar: bar.group)]
     palette = colours(bar.balancer for bar in bars)
-    key = legend([Patch(color=colour, label=short(name, 30)) for name, colour in palette.items()], _WIDTH)
+    named = len(palette) > len(PALETTE)
+    if named:
+        palette = dict.fromkeys(palette, PALETTE[0])
+    patches = [Patch(color=colour, label=short(name, 30)) for name, colour in palette.items()]
+    key = legend([] if named else patches, _WIDTH)
     height = 0.5 + _BAR * (len(bars) + _GAP * len(groups)) + key.height
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     axes = figure.subplots()
     ticks, y = [], 0.0
     for members in groups:
-        ticks.append((y + (len(members) - 1) / 2, short(members[0].group, 34)))
+        if not named:
+            ticks.append((y + (len(members) - 1) / 2, short(members[0].group, 34)))
         for bar in members:
+            if named:
+                ticks.append((y, short(f"{bar.group} · {bar.balancer}", 44, lines=1)))
             _draw_bar(axes, y, bar, palette[bar.balancer])
             y += 1
         y += _GAP

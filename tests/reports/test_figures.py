@@ -114,6 +114,15 @@ def test_bars_carry_the_tables_numbers() -> None:
     assert drawn[3] == "— failed: hang"
 
 
+def test_bars_are_named_where_colours_run_out() -> None:
+    bar = delta_m.Bar("Multi-task", "", 1.0, None, (1.0,), "+1.00")
+    for count in (7, 8):
+        figure = delta_m.draw([replace(bar, balancer=f"b{i}") for i in range(count)])
+        names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        assert names == (["Multi-task"] if count == 7 else [f"Multi-task · b{i}" for i in range(8)])
+        assert bool(figure.legends) == (count == 7)
+
+
 def test_points_are_named_without_overlap() -> None:
     found = cost.prepare(make_results(labels=LONG))
     assert len(found) == 13
