@@ -95,8 +95,7 @@ class Trainer:
         )
         started, saved, first = time.monotonic() - self.seconds, time.monotonic(), self.step
         while self.step < self.recipe.iterations:
-            logged = (self.step + 1) % self.execution.log_every == 0
-            logged |= self.step in (first, self.recipe.iterations - 1)
+            logged = self.step in (first, self.recipe.iterations - 1) or self._is_logged()
             losses, diagnostics = self._step(wrapped, optimizer, batches, measured=logged)
             self.step += 1
             self.seconds = time.monotonic() - started
@@ -111,6 +110,13 @@ class Trainer:
         self._save()
         self.balancing = self.engine.record()
         self.engine.close()
+
+    def _is_logged(self) -> bool:
+        """Every so many steps; where weights are found every k steps, also the next step that finds some."""
+        log_every, every = self.execution.log_every, getattr(self.balancer, "every", 1)
+        if (self.step + 1) % log_every == 0:
+            return True
+        return every > 1 and self.step % every == 0 and self.step % log_every < every
 
     def _step(
         self, network: Any, optimizer: Any, batches: Iterator[Batch], *, measured: bool

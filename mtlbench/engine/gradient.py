@@ -11,6 +11,7 @@ happens below depends on where the balancer wants task gradients:
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -36,6 +37,9 @@ from mtlbench.solving import solve
 from mtlbench.tasks import Tasks
 
 log = logging.getLogger(__name__)
+
+MEASURING = 0.01
+"""Share of the time that may go into backward passes which only measure what equal weights would cost now."""
 
 
 class GradientEngine(Engine):
@@ -68,6 +72,7 @@ class GradientEngine(Engine):
         self._known: dict[str, float] = {}
         self._largest = 0
         self._place: Place | None = None
+        self._made, self._measured = time.monotonic(), 0.0
 
     def close(self) -> None:
         self._cut.close()
@@ -134,10 +139,21 @@ class GradientEngine(Engine):
         if self.plan is None:
             with self.clock.measure("trial"):
                 self._follow(self._try(scaled, tasks, share))
+        elif self.clock.running and self._measured < MEASURING * (time.monotonic() - self._made):
+            self._measure_plain(trial.MicroBatch(scaled, self._maps, self._calls, tasks))
         if not self._started:
             self._started = True
             self._start(tasks)
         self._take_in(self._place_of(batch, step), scaled, tasks)
+
+    def _measure_plain(self, batch: trial.MicroBatch) -> None:
+        """Anew, for what else the machine does may have changed."""
+        assert self.reach is not None
+        assert self.plan is not None
+        started = time.monotonic()
+        with self.clock.measure("trial"):
+            self.plan = replace(self.plan, plain=trial.plain_seconds(self.reach, batch, self.fabric, runs=1))
+        self._measured += time.monotonic() - started
 
     def _start(self, tasks: Sequence[int]) -> None:
         """Before the first micro-batch of a step."""

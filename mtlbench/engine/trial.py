@@ -71,7 +71,7 @@ def choose(reach: Reach, batch: MicroBatch, fabric: Fabric, passes: str, exact: 
         passes: `sequential`, `batched`, or `auto` to choose.
         exact: task gradients are taken at the parameters.
     """
-    plain = _seconds(lambda: _backward(reach, batch), fabric)
+    plain = plain_seconds(reach, batch, fabric)
     if not exact:
         return Plan("sequential", (), plain)
     layers = _implicit_layers(reach, batch)
@@ -90,6 +90,17 @@ def choose(reach: Reach, batch: MicroBatch, fabric: Fabric, passes: str, exact: 
     return Plan("batched" if agree and faster else "sequential", layers, plain)
 
 
+def plain_seconds(reach: Reach, batch: MicroBatch, fabric: Fabric, *, runs: int = 2) -> float:
+    """What the backward pass of the sum of the losses takes, as with equal weights; the last of some runs."""
+
+    def backward() -> None:
+        parameters = list({p: None for t in batch.tasks for p in (*reach.own[t], *reach.above[t])})
+        at_maps, _ = above([torch.stack(list(batch.losses)).sum()], batch.maps, [parameters], keep=True)
+        descend(batch.maps, reach.below, at_maps[0], keep=True)
+
+    return _seconds(backward, fabric, runs=runs)
+
+
 def _gramian(
     reach: Reach, batch: MicroBatch, fabric: Fabric, passes: str, layers: Sequence[nn.Module]
 ) -> Tensor:
@@ -102,13 +113,6 @@ def _gramian(
     at_maps, at_wanted = above(batch.losses, batch.maps, wanted, keep=True)
     place.take_in(batch.maps, at_maps, at_wanted)
     return place.products()
-
-
-def _backward(reach: Reach, batch: MicroBatch) -> None:
-    """The backward pass of the sum of the losses, as with equal weights."""
-    parameters = list({p: None for t in batch.tasks for p in (*reach.own[t], *reach.above[t])})
-    at_maps, _ = above([torch.stack(list(batch.losses)).sum()], batch.maps, [parameters], keep=True)
-    descend(batch.maps, reach.below, at_maps[0], keep=True)
 
 
 def _implicit_layers(reach: Reach, batch: MicroBatch) -> tuple[nn.Module, ...]:
@@ -156,9 +160,10 @@ def _agree(first: Tensor, second: Tensor) -> bool:
     return torch.allclose(first.double(), second.double(), rtol=AGREEMENT, atol=0)
 
 
-def _seconds(run: Callable[[], Any], fabric: Fabric) -> float:
-    """Of the second run."""
-    run()
+def _seconds(run: Callable[[], Any], fabric: Fabric, *, runs: int = 2) -> float:
+    """Of the last run."""
+    for _ in range(runs - 1):
+        run()
     _wait(fabric)
     started = time.perf_counter()
     run()
