@@ -62,7 +62,7 @@ class Layers:
                 self._handles.pop(module).remove()
 
     def _note(self, module: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> None:
-        if self.active and outputs.requires_grad:
+        if self.active and outputs.requires_grad and inputs:  # else the input came by name
             self._calls.setdefault(module, []).append(Call(inputs[0].detach(), outputs))
 
 

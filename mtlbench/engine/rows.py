@@ -63,17 +63,30 @@ class Rows:
         return [s.view(p.shape) for s, p in zip(stretches, self.parameters, strict=True)]
 
     def write(self, vector: Tensor) -> None:
-        """Add a (P,) vector to `.grad`."""
-        add_gradients(self.parameters, self.split(vector))
+        """Add a (P,) vector to `.grad`, but not zeros where no task of this step has a gradient."""
+        reached = {i for _, i in self._written}
+        stretches = self.split(vector)
+        add_gradients(self.parameters, [s if i in reached else None for i, s in enumerate(stretches)])
 
 
 def add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
-    """Add to `.grad`; the first take the tensor itself."""
+    """Add to `.grad`; the first take the tensor itself.
+
+    Unless it shares memory: autograd gives expanded tensors, and one tensor for several parameters. For the
+    same reason nothing is added in place: a gradient at a map may be the tensor of a parameter, too.
+    """
+    taken: set[int] = set()
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is None:
             continue
         gradient = gradient.to(parameter.dtype)
-        parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad + gradient
+            continue
+        layout = zip(gradient.shape, gradient.stride(), strict=True)
+        expanded = any(stride == 0 and size > 1 for size, stride in layout)
+        parameter.grad = gradient.clone() if expanded or gradient.data_ptr() in taken else gradient
+        taken.add(gradient.data_ptr())
 
 
 def weighted_sum(weights: Sequence[float], tensors: Sequence[Tensor | None]) -> Tensor | None:
