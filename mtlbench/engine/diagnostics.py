@@ -24,7 +24,7 @@ class Diagnostics:
         norms: of the task gradients where they were taken; empty where none were computed.
         cosines: pairs of tasks -> cosine of their gradients; empty where none were computed.
         conflicts: share of the pairs whose cosine is negative.
-        condition: condition number of the matrix of cosines, at most 1e16.
+        condition: condition number of the matrix of cosines, at most 1e16; None where all gradients are 0.
     """
 
     weights: dict[str, float] = field(default_factory=dict)
@@ -47,8 +47,9 @@ def diagnose(names: Sequence[str], weights: Tensor | None, gramian: Tensor | Non
         for j in range(i + 1, len(names))
     }
     conflicts = sum(value < 0 for value in values.values()) / len(values) if values else None
-    eigenvalues = torch.linalg.eigvalsh(cosines)
-    condition = float(eigenvalues[-1] / eigenvalues[0].clamp(min=float(eigenvalues[-1]) / WORST))
+    eigenvalues = torch.linalg.eigvalsh(cosines).tolist()
+    smallest, largest = eigenvalues[0], eigenvalues[-1]
+    condition = largest / max(smallest, largest / WORST) if largest > 0 else None
     return Diagnostics(named, dict(zip(names, norms.tolist(), strict=True)), values, conflicts, condition)
 
 
