@@ -223,7 +223,7 @@ def torchjd(workload: Workload) -> Iterator[Contender]:
         "DualProj": a.DualProj,
         "CAGrad": lambda: a.CAGrad(c=0.5),
         "NashMTL": lambda: a.NashMTL(n_tasks=count),
-        "FairGrad": getattr(a, "FairGrad", a.Mean),
+        "FairGrad": lambda: a.FairGrad(alpha=1.0),
     }
     for name, make in makers.items():
         for engine in ("sequential +gram", "sequential", "vmap"):

@@ -23,6 +23,9 @@ class CrossEngine(GradientEngine):
         self._second.begin(tasks)
         self._third: Place | None = None
 
+    def _memory(self) -> int:
+        return super()._memory() + self._second.memory()
+
     def _place_of(self, batch: int, step: Step) -> Place:
         if batch < 2:
             return (self._use, self._second)[batch]

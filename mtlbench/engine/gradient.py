@@ -174,6 +174,11 @@ class GradientEngine(Engine):
         known.know(weights.tolist())
         return known
 
+    def _memory(self) -> int:
+        """Bytes held for task gradients now."""
+        assert self._place is not None
+        return self._place.memory()
+
     def _place_of(self, batch: int, step: Step) -> Place:
         return self._use
 
@@ -207,7 +212,7 @@ class GradientEngine(Engine):
         at_wanted = [gradients[len(parameters) :] for parameters, gradients in zip(own, found, strict=True)]
         with self.clock.measure("below"):
             place.take_in(self._maps, at_maps, at_wanted)
-        self._largest = max(self._largest, place.memory())
+        self._largest = max(self._largest, self._memory())
         self._maps, self._calls = [], {}
 
     def _combine(self, step: Step) -> Diagnostics:
@@ -220,7 +225,7 @@ class GradientEngine(Engine):
                 self._weights = self._solve(gramian, step)
                 self._use.write(self._weights.tolist())
             self._weigh_own(step)
-        self._largest = max(self._largest, self._use.memory())
+        self._largest = max(self._largest, self._memory())
         self._average_the_rest(step, shared=not isinstance(self._use, AtParameters))
         return diagnose(self._active(step), self._weights, gramian)
 
