@@ -250,7 +250,12 @@ def jacobian(workload: Workload, make: Callable[[], Any], engine: str) -> Callab
             kept.append(make())
             note_features(workload)
         losses = list(workload.losses().values())
-        mtl_backward(losses, features=workload.features, parallel_chunk_size=None if engine == "vmap" else 1)
+        mtl_backward(
+            losses,
+            features=workload.features,
+            retain_graph=not workload.separate,
+            parallel_chunk_size=None if engine == "vmap" else 1,
+        )
         gram = {"optimize_gramian_computation": True} if engine.endswith("+gram") else {}
         jac_to_grad(workload.shared, kept[0], **gram)
         finish(workload)
