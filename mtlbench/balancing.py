@@ -10,9 +10,9 @@ by need:
 - `Aggregation`: the task gradients (T, P) themselves -> one gradient (P,).
 
 Tasks without a label in a batch are left out before a balancer is asked: T is then smaller, and
-`Step.active` says which tasks are meant. So are, before weights are asked for, tasks whose gradient is exactly
-zero. The parameters of one task alone get the gradient of that task's own loss, times `own_weights` (1 unless
-a balancer says otherwise); under a `Scalarization` all parameters descend its scalar.
+`Step.active` says which tasks are meant. So are, before weights are asked for, tasks whose gradient is
+exactly zero. The parameters of one task alone get the gradient of that task's own loss, times `own_weights`
+(1 unless a balancer says otherwise); under a `Scalarization` all parameters descend its scalar.
 """
 
 from __future__ import annotations
