@@ -24,8 +24,8 @@ from torch import Tensor
 from mtlbench.balancing import Step, Weighting
 from mtlbench.tasks import Tasks
 
-from ._gramians import cosines, spectrum
 from ._options import require_choice
+from .solvers.gramians import spectrum, unit
 
 Scale = Literal["min", "median", "rmse"]
 Reduction = Literal["sum", "mean"]
@@ -61,7 +61,7 @@ class AlignedMTL(Weighting):
 
 def _factor(gramian: Tensor) -> tuple[Tensor, Tensor]:
     """Roots of the eigenvalues of K that are not zero, falling (r,); eigenvectors as rows (r, T)."""
-    norms, cos = cosines(gramian)
+    cos, norms = unit(gramian)
     values, vectors = spectrum(cos)
     factor = values.sqrt()[:, None] * vectors.T * norms  # K = factor^T factor
     _, singular, right = torch.linalg.svd(factor, full_matrices=False)

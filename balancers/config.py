@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mtlbench.balancing import Step, Unsolvable, Weighting
 
-from ._gramians import cosines, equalising
+from .solvers.gramians import equalising, unit
 
 NO_DIRECTION = 1e-6
 """Length of the least squares' U x (its largest is sqrt(T)) at which no direction is left."""
@@ -28,7 +28,7 @@ class ConFIG(Weighting):
     """The update has the same projection on every task's gradient direction, as long as all add up to."""
 
     def weights(self, gramian: Tensor, step: Step) -> Tensor:
-        norms, cos = cosines(gramian)
+        cos, norms = unit(gramian)
         along = equalising(cos)
         projections = cos @ along  # of x on each u, 1 where gradients are independent
         if projections.norm() < NO_DIRECTION:

@@ -28,7 +28,7 @@ from mtlbench.errors import MtlbenchError
 from mtlbench.tasks import Tasks
 
 from .pcgrad import random_orders
-from .solvers.supports import unit
+from .solvers.gramians import unit
 
 
 class GradVac(Weighting):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mtlbench.balancing import Step, Unsolvable, Weighting
 
-from ._gramians import cosines, equalising
+from .solvers.gramians import equalising, unit
 
 UNEQUAL = 1e-6
 """Relative difference between projections that are not equal."""
@@ -37,7 +37,7 @@ def impartial(gramian: Tensor) -> Tensor:
     Raises:
         Unsolvable: only the update 0 has equal projections, or the weights that give them sum to 0.
     """
-    norms, cos = cosines(gramian)
+    cos, norms = unit(gramian)
     along = equalising(cos)
     if (cos @ along - 1).abs().max() > UNEQUAL:
         raise Unsolvable("only the update 0 has the same projection on every task's gradient")

@@ -19,7 +19,7 @@ from mtlbench.errors import MtlbenchError
 from mtlbench.tasks import Tasks
 
 from ._options import require_positive
-from ._simplex import project_to_simplex
+from .solvers.simplex import project_to_simplex
 
 
 class MoDo(CrossWeighting):

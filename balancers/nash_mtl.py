@@ -29,7 +29,7 @@ from mtlbench.balancing import Step, Weighting
 from mtlbench.errors import MtlbenchError
 from mtlbench.tasks import Tasks
 
-from ._newton import fair_weights
+from .solvers.newton import fair_weights
 
 
 class NashMTL(Weighting):

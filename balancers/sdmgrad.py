@@ -21,7 +21,7 @@ from mtlbench.balancing import CrossWeighting, Step
 from mtlbench.errors import MtlbenchError
 from mtlbench.tasks import Tasks
 
-from ._simplex import project_to_simplex
+from .solvers.simplex import project_to_simplex
 
 
 class SDMGrad(CrossWeighting):

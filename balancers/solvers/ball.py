@@ -5,7 +5,8 @@ from torch import Tensor
 
 from mtlbench.balancing import Unsolvable
 
-from .supports import LIMIT, active_set, all_supports, solve_on, unit, violation
+from .gramians import unit
+from .supports import LIMIT, active_set, all_supports, solve_on, violation
 
 _TOLERANCE = 1e-8
 _LENGTH_TOLERANCE = 1e-6

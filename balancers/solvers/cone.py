@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from .supports import nonnegative, unit
+from .gramians import unit
+from .supports import nonnegative
 
 
 def lower_bounded(matrix: Tensor, bounds: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
-"""The point of least norm in the convex hull of task gradients."""
+"""The probability simplex: the point of least norm in the convex hull of task gradients, and projections."""
 
 import torch
 from torch import Tensor
 
-from .supports import nonnegative, unit
+from .gramians import unit
+from .supports import nonnegative
 
 
 def min_norm(gramian: Tensor) -> Tensor:
@@ -18,3 +19,14 @@ def min_norm(gramian: Tensor) -> Tensor:
     values = nonnegative(cosines + torch.outer(inverse, inverse), inverse[:, None])[:, 0]
     values = values * inverse
     return values / values.sum()
+
+
+def project_to_simplex(point: Tensor) -> Tensor:
+    """The nearest point (T,) with entries >= 0 that sum to 1."""
+    shifted = point - point.max()  # so that large entries leave digits for the others
+    ordered = shifted.sort(descending=True).values
+    count = torch.arange(1, len(point) + 1).to(point)
+    level = (ordered.cumsum(0) - 1) / count
+    last = int((ordered > level).sum()) - 1
+    projected = (shifted - level[last]).clamp(min=0)
+    return projected / projected.sum()

@@ -49,13 +49,6 @@ def violation(values: Tensor, slack: Tensor) -> Tensor:
     return torch.minimum(values, slack).abs().amax(-2).nan_to_num(nan=torch.inf)
 
 
-def unit(gramian: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines (T, T) and norms (T,) of the rows whose inner products K (T, T) holds; a norm 0 reads 1."""
-    norms = gramian.diagonal().clamp(min=0).sqrt()
-    norms = torch.where(norms > 0, norms, 1.0)
-    return (gramian / norms / norms[:, None]).clamp(-1, 1).fill_diagonal_(1), norms
-
-
 def solve_on(masks: Tensor, matrix: Tensor, right: Tensor) -> Tensor:
     """Q_SS y_S = b_S and y = 0 elsewhere: (B, T, K) for supports S (B, T), Q (T, T) and b (T, K).
 

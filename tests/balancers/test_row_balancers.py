@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 from golden_balancers import make_step, tasks
-from mtlbench.balancers._simplex import project_to_simplex
 from mtlbench.balancers.db_mtl import DBMTL
 from mtlbench.balancers.excess_mtl import ExcessMTL
 from mtlbench.balancers.graddrop import GradDrop
 from mtlbench.balancers.moco import MoCo
 from mtlbench.balancers.modo import MoDo
 from mtlbench.balancers.sdmgrad import SDMGrad
+from mtlbench.balancers.solvers.simplex import project_to_simplex
 from torch import Tensor
 
 from mtlbench.balancing import Aggregation, Step

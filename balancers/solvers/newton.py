@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mtlbench.balancing import Unsolvable
 
-from ._gramians import cosines
+from .gramians import unit
 
 TOLERANCE = 1e-12
 NULL = 1e-13
@@ -26,7 +26,7 @@ def fair_weights(gramian: Tensor, alpha: float) -> Tensor:
     Raises:
         Unsolvable: a convex combination of the task gradients is zero.
     """
-    norms, cos = cosines(gramian)
+    cos, norms = unit(gramian)
     power = 1 / alpha
     start = torch.ones_like(norms) / (cos.mean() * len(norms)).clamp(min=NULL).sqrt()
     lengths = _newton(cos, torch.zeros_like(norms), 1.0, start)

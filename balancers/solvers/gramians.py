@@ -13,11 +13,11 @@ CUT = 1e-12
 exactly dependent, and below it few digits of K are left."""
 
 
-def cosines(gramian: Tensor) -> tuple[Tensor, Tensor]:
-    """K (T, T) -> norms n (T,) and cosines C (T, T)."""
-    norms = gramian.diagonal().sqrt()
-    found = (gramian / norms[:, None] / norms).clamp(-1, 1)
-    return norms, found.fill_diagonal_(1.0)
+def unit(gramian: Tensor) -> tuple[Tensor, Tensor]:
+    """K (T, T) -> cosines C (T, T) and norms n (T,); a norm of 0 reads 1."""
+    norms = gramian.diagonal().clamp(min=0).sqrt()
+    norms = torch.where(norms > 0, norms, 1.0)
+    return (gramian / norms[:, None] / norms).clamp(-1, 1).fill_diagonal_(1.0), norms
 
 
 def spectrum(cosines: Tensor) -> tuple[Tensor, Tensor]:
