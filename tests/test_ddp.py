@@ -2,30 +2,24 @@
 
 import json
 import os
+import socket
+import subprocess
+import sys
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from grid_runs import GridRuns
+from trainings import KINDS, Sparse, make_rooms, parameters, trainer_of
 
-BALANCERS: dict[str, Any] = {
-    "equal": "equal",
-    "uncertainty": "uncertainty",
-    "gls": "gls",
-    "famo": "famo",
-    "pcgrad": "pcgrad",
-    "cagrad-maps": {"name": "cagrad", "at": "representation"},
-    "gradnorm": "gradnorm",
-    "imtl-every": {"name": "imtl", "every": 2},
-    "graddrop": "graddrop",
-    "moco": "moco",
-    "modo": "modo",
-}
-"""Label -> balancer: of every kind, and in every place, one or more."""
+from mtlbench.registry import Registry
+
+BALANCERS = ["uncertainty", "pcgrad"]
 CONTENT: dict[str, Any] = {
     "backbone": {"name": "tiny", "dropout": 0.0},
-    "balancer": [{**({"name": b} if isinstance(b, str) else b), "label": n} for n, b in BALANCERS.items()],
+    "balancer": BALANCERS,
     "recipe": {"iterations": 5, "batch_size": 4, "lr": 0.05, "clip": 1.0},
 }
 EXECUTION: dict[str, Any] = {"log_every": 1, "gallery": 1, "threads": 1}
@@ -52,14 +46,7 @@ def flat(scores: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def by_balancer(grid: GridRuns) -> dict[str, dict[str, float]]:
-    choices = {label: {"name": b} if isinstance(b, str) else b for label, b in BALANCERS.items()}
-    labels = {(b["name"], b.get("at"), b.get("every")): label for label, b in choices.items()}
-    found = {}
-    for result in grid.results().values():
-        balancer = result["cell"]["balancer"]
-        key = (balancer["name"], balancer["options"].get("at"), balancer["options"].get("every"))
-        found[labels[key]] = flat(result["scores"])
-    return found
+    return {r["cell"]["balancer"]["name"]: flat(r["scores"]) for r in grid.results().values()}
 
 
 @pytest.mark.slow
@@ -67,7 +54,7 @@ def test_two_processes_give_the_scores_of_one(tmp_path: Path) -> None:
     dataset = {"name": "tiny", "images": 11}  # of which the second process evaluates one less
     one = by_balancer(run(tmp_path / "one", 1, dataset=dataset))
     two = by_balancer(run(tmp_path / "two", 2, dataset=dataset))
-    assert one.keys() == two.keys() == BALANCERS.keys()
+    assert one.keys() == two.keys() == set(BALANCERS)
     for balancer, scores in one.items():
         assert two[balancer] == pytest.approx(scores, abs=1e-5), balancer
     assert len({tuple(scores.values()) for scores in one.values()}) == len(BALANCERS), "balancers do nothing"
@@ -95,3 +82,37 @@ def test_a_label_that_one_process_lacks_and_a_loss_that_is_not_finite(tmp_path: 
     (failure,) = grid.failures().values()
     assert failure["kind"] == "diverged"
     assert "became nan in step 3" in failure["message"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_every_kind_of_balancer_as_one_does(
+    tmp_path: Path, tiny_registry: Registry
+) -> None:
+    """Each process has two of the four images of a batch, some of which lack depth."""
+    rooms = make_rooms(tmp_path / "rooms")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    folder = Path(__file__).parent
+    environment = os.environ | {"MASTER_PORT": port, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder)}
+    command = [
+        sys.executable,
+        str(folder / "ddp_worker.py"),
+        str(tmp_path / "rooms"),
+        str(tmp_path / "result"),
+    ]
+    workers = [
+        subprocess.Popen(command, env=environment | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"})
+        for rank in range(2)
+    ]
+    assert [worker.wait(timeout=400) for worker in workers] == [0, 0]
+    first, second = (torch.load(tmp_path / f"result{rank}") for rank in range(2))
+    for name, options in KINDS.items():
+        trainer = trainer_of(
+            tmp_path / name, Sparse(rooms, "depth"), name, options, norms=False, batch_size=4
+        )
+        trainer.train()
+        for key, value in parameters(trainer).items():
+            assert torch.equal(first[name][key], second[name][key]), f"{name}: ranks differ in {key}"
+            error = float((first[name][key] - value).abs().max())
+            assert error <= 1e-5 * max(1.0, float(value.abs().max())), f"{name}: {key} is off by {error}"

@@ -12,107 +12,30 @@ from typing import Any
 
 import pytest
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
+from trainings import KINDS, TASKS, Sparse, make_rooms, parameters, trainer_of
 
 import mtlbench.training
 from mtlbench import checkpoint
 from mtlbench.balancing import Scalarization, Weighting
-from mtlbench.cell import build_balancer, build_dataset, build_network
-from mtlbench.data import Dataset, Sample
-from mtlbench.folder import RunFolder
+from mtlbench.data import Dataset
 from mtlbench.precision import make_scaler
 from mtlbench.registry import Registry, registry
-from mtlbench.spec import Cell, Choice, Execution, Recipe
 from mtlbench.training import Interrupted, Trainer
 
-TASKS = ("semseg", "normals", "depth", "edge")
 BUILT_IN = [p.name for p in registry.plugins("balancer") if str(p.target).startswith("mtlbench.balancers.")]
-RECIPE: dict[str, Any] = {"iterations": 6, "batch_size": 2, "lr": 0.02, "weight_decay": 1e-4}
-KINDS: dict[str, dict[str, Any]] = {
-    "uncertainty": {},
-    "gls": {},
-    "stch": {"warmup": 1},
-    "famo": {},
-    "pcgrad": {},
-    "cagrad": {"at": "representation"},
-    "gradnorm": {},
-    "graddrop": {},
-    "moco": {},
-    "modo": {},
-}
-"""Of every kind, and in every place, one or more."""
 kinds = pytest.mark.parametrize("balancer", KINDS)
 State = dict[str, Any]
 
 
-class Sparse(Dataset):
-    """Every other image has no label for one task."""
-
-    def __init__(self, whole: Dataset, task: str) -> None:
-        self.whole, self.task = whole, task
-        self.tasks, self.size, self.requested = whole.tasks, whole.size, whole.requested
-        self.transforms, self.default_transform = whole.transforms, whole.default_transform
-
-    def __len__(self) -> int:
-        return len(self.whole)
-
-    def __getitem__(self, index: int) -> Sample:
-        return {k: v for k, v in self.whole[index].items() if index % 2 == 0 or k != self.task}
-
-
 @pytest.fixture(scope="module")
 def rooms(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    options = {"root": str(tmp_path_factory.mktemp("rooms")), "train": 8, "val": 1, "size": "32x48"}
-    return build_dataset(Choice(name="rooms", options=options), "train", TASKS)
+    return make_rooms(tmp_path_factory.mktemp("rooms"))
 
 
 @pytest.fixture(autouse=True)
 def plugins(tiny_registry: Registry) -> None:
     """The tiny backbone."""
-
-
-def trainer_of(
-    folder: Path,
-    dataset: Dataset,
-    balancer: str,
-    options: dict[str, Any] | None = None,
-    *,
-    dropout: float = 0.0,
-    norms: bool = True,
-    execution: dict[str, Any] | None = None,
-    **recipe: Any,
-) -> Trainer:
-    """As a cell's process makes it; without `norms`, group norms take the place of batch norms."""
-    cell = Cell(
-        dataset=Choice(name="rooms"),
-        tasks=TASKS,
-        backbone=Choice(name="tiny", options={"dropout": dropout}),
-        method=Choice(name="multi_task"),
-        balancer=Choice(name=balancer, options=options or {}),
-        recipe=Recipe(**{**RECIPE, **recipe}),
-    )
-    tasks = {name: dataset.tasks[name] for name in TASKS}
-    network = build_network(cell, tasks)
-    for module in [] if norms else list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, nn.GroupNorm(1, child.num_features))
-    folder.mkdir(parents=True, exist_ok=True)
-    return Trainer(
-        cell,
-        network,
-        build_balancer(cell.balancer, tasks),
-        dataset,
-        tasks,
-        Fabric(accelerator="cpu", devices=1),
-        RunFolder(folder),
-        Execution(**{"log_every": 1, "passes": "sequential", **(execution or {})}),
-    )
-
-
-def parameters(trainer: Trainer) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in trainer.network.named_parameters()}
 
 
 def history(trainer: Trainer) -> list[dict[str, Any]]:
