@@ -156,14 +156,13 @@ class _Run:
         self, network: Method, size: tuple[int, int], trainer: Trainer, evaluate_seconds: float
     ) -> Costs:
         parameters, trainable = profiling.count_parameters(network)
-        images = trainer.step * self.job.cell.recipe.batch_size
         return Costs(
             parameters=parameters,
             trainable=trainable,
             macs=profiling.count_macs(network, size),
             input_size=size,
             train_seconds=trainer.seconds,
-            images_per_second=images / trainer.seconds if trainer.seconds else 0.0,
+            images_per_second=trainer.images_seen() / trainer.seconds if trainer.seconds else 0.0,
             evaluate_seconds=evaluate_seconds,
             peak_memory_mb=_peak_memory_mb(),
         )

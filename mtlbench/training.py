@@ -203,7 +203,7 @@ class Trainer:
             "step": self.step,
             "lr": learning_rate(self.recipe, self.step - 1),
             "seconds": round(self.seconds, 3),
-            "images_per_second": round(self._images_seen() / self.seconds, 3),
+            "images_per_second": round(self.images_seen() / self.seconds, 3),
             "losses": losses,
             "weights": diagnostics.weights,
             "norms": diagnostics.norms,
@@ -216,7 +216,10 @@ class Trainer:
         with self.folder.history.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def _images_seen(self) -> int:
+    def images_seen(self) -> int:
+        """In training so far; a balancer may take several batches a step."""
+        if self.step == 0:  # an engine is made where something trains
+            return 0
         return self.step * self.recipe.batch_size * self.engine.batches
 
     def _save(self) -> None:
