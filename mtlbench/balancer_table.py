@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
 from mtlbench.entries import Entry, summarise
 from mtlbench.results import Results
-from mtlbench.table import Column, Line, Table, tabulate
+from mtlbench.table import Column, Table, tabulate
 
 HEADING = "Cost of balancers"
 EXPLANATION = (
@@ -59,7 +57,7 @@ def balancers(results: Results) -> Table | None:
     columns += [_number(frames, table.seeds, *number) for number in _NUMBERS]
     if (frame["failures"] > 0).any():
         columns.append((Column("failures", "no solution", "cost"), [_failed(f) for f in frames]))
-    return _table(table, lines, columns)
+    return table.of_columns(lines, columns)
 
 
 def warnings(results: Results) -> list[str]:
@@ -77,16 +75,6 @@ def weighed(results: Results) -> pd.DataFrame:
     """Of `results.balancers`, what is not of single-task rows: those have nothing to balance."""
     candidates = results.rows.index[results.rows["role"] == "candidate"]
     return results.balancers[results.balancers["row"].isin(candidates)]
-
-
-def _table(table: Table, lines: list[Line], columns: list[tuple[Column, list[Entry]]]) -> Table:
-    return replace(
-        table,
-        columns=tuple(column for column, _ in columns),
-        lines=tuple(
-            replace(line, entries=tuple(entries[i] for _, entries in columns)) for i, line in enumerate(lines)
-        ),
-    )
 
 
 def _number(

@@ -8,7 +8,7 @@ score there.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -88,6 +88,15 @@ class Table:
     def names(self) -> dict[int, str]:
         """Row -> name, in the order of the table."""
         return {line.row: self.name(line) for line in self.lines}
+
+    def of_columns(self, lines: Sequence[Line], columns: Sequence[tuple[Column, list[Entry]]]) -> Table:
+        """Some of its lines, with other columns: each with its entries, one per line."""
+        entries = [tuple(found[i] for _, found in columns) for i in range(len(lines))]
+        return replace(
+            self,
+            columns=tuple(column for column, _ in columns),
+            lines=tuple(replace(line, entries=e) for line, e in zip(lines, entries, strict=True)),
+        )
 
     def index(self, name: str) -> int:
         """Place of the column `name`."""

@@ -31,13 +31,7 @@ def gain(results: Results) -> Table | None:
     columns = [(table.columns[i], [line.entries[i] for line in lines]) for i in labels]
     for task in results.tasks:
         columns += _gains(table, task, lines, constants)
-    return replace(
-        table,
-        columns=tuple(column for column, _ in columns),
-        lines=tuple(
-            replace(line, entries=tuple(entries[i] for _, entries in columns)) for i, line in enumerate(lines)
-        ),
-    )
+    return table.of_columns(lines, columns)
 
 
 def _gains(

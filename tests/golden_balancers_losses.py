@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from golden_balancers import Case, Reader, SequenceReader, assert_close, make_step, tasks, vector
+from loss_steps import ask
 from mtlbench.balancers.dwa import DWA
 from mtlbench.balancers.famo import FAMO
 from mtlbench.balancers.gls import GLS
@@ -26,16 +27,6 @@ HEADER = {"kind", "T", "sources", "note"}
 EXACT = 1e-8
 SINGLE = 1e-6
 """For published code that computes in float32."""
-
-
-def ask(balancer: Scalarization, step: Step) -> tuple[Tensor, Tensor]:
-    """The scalar and its gradient (T,) at the losses; own parameters have theirs in `.grad`."""
-    losses = step.losses.clone().requires_grad_()
-    total = balancer.total(losses, step)
-    balancer.zero_grad()
-    total.backward()
-    assert losses.grad is not None
-    return total.detach(), losses.grad
 
 
 def compare(found: Tensor, expected: Any, what: str, tolerance: float = EXACT) -> None:

@@ -34,7 +34,7 @@ class AtMaps(Place):
     """
 
     def __init__(self, reach: Reach, tasks: int, fabric: Fabric) -> None:
-        super().__init__(reach, tasks, fabric)
+        super().__init__(reach, fabric)
         shared = {p for found in reach.above for p in found}
         self._above = Rows([p for p in reach.shared if p in shared], tasks)
 

@@ -38,7 +38,7 @@ class AtParameters(Place):
         layers: Sequence[nn.Module] = (),
         keep: bool = False,
     ) -> None:
-        super().__init__(reach, tasks, fabric)
+        super().__init__(reach, fabric)
         self._passes = partial(PASSES[passes], keep=keep)
         self.layers = list(layers)
         implied = {p for module in layers for p in implicit.parameters_of(module)}
@@ -66,10 +66,10 @@ class AtParameters(Place):
 
     def take_in(self, maps: Sequence[Map], at_maps: list[Gradients], at_wanted: list[Gradients]) -> None:
         targets = [*self._below, *(call.outputs for call in self._calls_where(False))]
-        below = self._passes(maps, targets, at_maps) if maps and targets else [()] * len(self.active)
+        below = self._passes(maps, targets, at_maps)
         for i, task in enumerate(self.active):
             self._rows.add(task, self._above[task], at_wanted[i][: len(self._above[task])])
-            self._rows.add(task, self._below, below[i][: len(self._below)] or [None] * len(self._below))
+            self._rows.add(task, self._below, below[i][: len(self._below)])
             outputs = {
                 True: iter(at_wanted[i][len(self._above[task]) :]),
                 False: iter(below[i][len(self._below) :]),

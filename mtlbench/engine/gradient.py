@@ -169,9 +169,8 @@ class GradientEngine(Engine):
 
     def _know(self, tasks: Sequence[int], weights: Tensor) -> Place:
         assert self.reach is not None
-        known = Known(self.reach, len(self.names), self.fabric)
+        known = Known(self.reach, self.fabric, weights.tolist())
         known.begin(tasks)
-        known.know(weights.tolist())
         return known
 
     def _memory(self) -> int:
@@ -210,21 +209,19 @@ class GradientEngine(Engine):
         for parameters, gradients in zip(own, found, strict=True):
             add_gradients(parameters, gradients[: len(parameters)])
         at_wanted = [gradients[len(parameters) :] for parameters, gradients in zip(own, found, strict=True)]
-        with self.clock.measure("below"):
-            place.take_in(self._maps, at_maps, at_wanted)
+        place.take_in(self._maps, at_maps, at_wanted)
         self._largest = max(self._largest, self._memory())
         self._maps, self._calls = [], {}
 
     def _combine(self, step: Step) -> Diagnostics:
         gramian = None
-        with self.clock.measure("solving"):
-            if self._weights is None and isinstance(self.balancer, Aggregation):
-                gramian = self._aggregate(step)
-            elif self._weights is None:
-                gramian = self._use.products() / self.scale**2
-                self._weights = self._solve(gramian, step)
-                self._use.write(self._weights.tolist())
-            self._weigh_own(step)
+        if self._weights is None and isinstance(self.balancer, Aggregation):
+            gramian = self._aggregate(step)
+        elif self._weights is None:
+            gramian = self._use.products() / self.scale**2
+            self._weights = self._solve(gramian, step)
+            self._use.write(self._weights.tolist())
+        self._weigh_own(step)
         self._largest = max(self._largest, self._memory())
         self._average_the_rest(step, shared=not isinstance(self._use, AtParameters))
         return diagnose(self._active(step), self._weights, gramian)

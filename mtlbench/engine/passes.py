@@ -61,6 +61,8 @@ def batched(
     maps: Sequence[Map], targets: Sequence[Tensor], at_maps: Sequence[Gradients], keep: bool = False
 ) -> list[Gradients]:
     """One pass for all tasks at once: task -> at `targets`."""
+    if not maps or not targets:
+        return sequential(maps, targets, at_maps, keep)
     stacked = [
         torch.stack([torch.zeros_like(m.below) if g is None else g for g in gradients])
         for m, gradients in zip(maps, zip(*at_maps, strict=True), strict=True)

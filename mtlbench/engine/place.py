@@ -14,19 +14,14 @@ from mtlbench.engine.rows import add_gradients, weighted_sum
 
 
 class Place:
-    """Takes in micro-batches, gives inner products of task gradients, then adds to `.grad` of what is shared.
+    """Takes in micro-batches, gives inner products of task gradients, adds to `.grad` of what is shared."""
 
-    Args:
-        tasks: how many there are; `active` below are positions among them.
-    """
-
-    def __init__(self, reach: Reach, tasks: int, fabric: Fabric) -> None:
+    def __init__(self, reach: Reach, fabric: Fabric) -> None:
         self.reach = reach
-        self.tasks = tasks
         self.fabric = fabric
 
     def begin(self, active: Sequence[int]) -> None:
-        """Forget the last step; these tasks take part in this one."""
+        """Forget the last step; the tasks at these positions take part in this one."""
         self.active = list(active)
 
     def wanted(self, task: int) -> Sequence[Tensor]:
@@ -61,7 +56,8 @@ class Place:
 class Known(Place):
     """No place: the weights are known beforehand, and nothing is kept."""
 
-    def know(self, weights: Sequence[float]) -> None:
+    def __init__(self, reach: Reach, fabric: Fabric, weights: Sequence[float]) -> None:
+        super().__init__(reach, fabric)
         self.weights = list(weights)
 
     def take_in(self, maps: Sequence[Map], at_maps: list[Gradients], at_wanted: list[Gradients]) -> None:

@@ -39,10 +39,9 @@ class ScalarEngine(Engine):
         self._weights = None if ahead is None else self._ask(replace(step, losses=ahead), 1.0)
 
     def _differentiate(self, losses: list[Tensor], step: Step, share: float, batch: int) -> None:
-        with self.clock.measure("solving"):
-            weights = self._weights
-            if weights is None or self.balancer.linear:
-                weights = self._weights = self._ask(step, share)
+        weights = self._weights
+        if weights is None or self.balancer.linear:
+            weights = self._weights = self._ask(step, share)
         factors = (weights * share * self.scale).unbind()
         with self.clock.measure("equal"):
             weighted = [f * loss for f, loss in zip(factors, losses, strict=True)]

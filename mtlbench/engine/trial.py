@@ -77,16 +77,14 @@ def choose(reach: Reach, batch: MicroBatch, fabric: Fabric, passes: str, exact: 
     layers = _implicit_layers(reach, batch)
     if passes != "auto" or not batch.maps:
         return Plan("sequential" if passes == "auto" else passes, layers, plain)
-    found = {"sequential": _gramian(reach, batch, fabric, "sequential", layers)}
-    seconds = {"sequential": _seconds(lambda: _gramian(reach, batch, fabric, "sequential", layers), fabric)}
+    one_by_one, patience = _timed(lambda: _gramian(reach, batch, fabric, "sequential", layers), fabric)
     try:
-        found["batched"] = _gramian(reach, batch, fabric, "batched", layers)
+        at_once, seconds = _timed(lambda: _gramian(reach, batch, fabric, "batched", layers), fabric)
     except RuntimeError as error:  # an operation that can't be batched
         log.info("batched passes don't work here: %s", str(error).splitlines()[0])
         return Plan("sequential", layers, plain)
-    seconds["batched"] = _seconds(lambda: _gramian(reach, batch, fabric, "batched", layers), fabric)
-    agree = _agree(found["batched"].diagonal(), found["sequential"].diagonal())
-    faster = seconds["batched"] < GAIN * seconds["sequential"]
+    agree = _agree(at_once.diagonal(), one_by_one.diagonal())
+    faster = seconds < GAIN * patience
     return Plan("batched" if agree and faster else "sequential", layers, plain)
 
 
@@ -98,7 +96,7 @@ def plain_seconds(reach: Reach, batch: MicroBatch, fabric: Fabric, *, runs: int 
         at_maps, _ = above([torch.stack(list(batch.losses)).sum()], batch.maps, [parameters], keep=True)
         descend(batch.maps, reach.below, at_maps[0], keep=True)
 
-    return _seconds(backward, fabric, runs=runs)
+    return _timed(backward, fabric, runs=runs)[1]
 
 
 def _gramian(
@@ -160,15 +158,15 @@ def _agree(first: Tensor, second: Tensor) -> bool:
     return torch.allclose(first.double(), second.double(), rtol=AGREEMENT, atol=0)
 
 
-def _seconds(run: Callable[[], Any], fabric: Fabric, *, runs: int = 2) -> float:
-    """Of the last run."""
+def _timed(run: Callable[[], Any], fabric: Fabric, *, runs: int = 2) -> tuple[Any, float]:
+    """The result and the seconds of the last run."""
     for _ in range(runs - 1):
         run()
     _wait(fabric)
     started = time.perf_counter()
-    run()
+    found = run()
     _wait(fabric)
-    return time.perf_counter() - started
+    return found, time.perf_counter() - started
 
 
 def _wait(fabric: Fabric) -> None:
