@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mtlbench.errors import MtlbenchError
+from mtlbench.pickles import load_tensors
 
-WRAPPERS = ("state_dict", "model", "model_state", "net")
+WRAPPERS = ("state_dict", "model", "model_state", "net", "network")
 PREFIXES = ("module.", "backbone.")
 CLASSIFIER = re.compile(
     r"(trunk\.)?(head|fc|classifier|final_layer|incre_modules|downsamp_modules|conv_head|bn2|norm|fc_norm)\."
@@ -19,7 +19,7 @@ CLASSIFIER = re.compile(
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """The state dict in a file (.safetensors, or .pth read with weights_only=True), wrapper layers removed.
+    """The state dict in a file (.safetensors, .pth, .ckpt), wrapper layers removed; runs no code from it.
 
     Raises:
         MtlbenchError: there is no such file, or it holds no state dict.
@@ -27,12 +27,10 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     file = Path(path)
     if not file.is_file():
         raise MtlbenchError(
-            f"weights file not found: {path} (valid: none, pretrained, or a .safetensors or .pth file)"
+            f"weights file not found: {path} (valid: none, pretrained, or a .safetensors, .pth or .ckpt file)"
         )
     try:
-        loaded = (
-            load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-        )
+        loaded = load_file(file) if file.suffix == ".safetensors" else load_tensors(file)
     except Exception as error:  # a damaged file makes the unpickler fail in any way
         raise MtlbenchError(f"weights file {path} can't be read: {error}") from error
     return unwrap(loaded, str(path))
@@ -59,7 +57,7 @@ def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def problems(module: nn.Module, state: Mapping[str, Tensor], *, optional: str = r"(?!)") -> list[str]:
     """What keeps `state` from loading into `module`, a line each; what matches `optional` may be missing."""
-    ours = module.state_dict()
+    ours, empty = module.state_dict(), _empty_buffers(module)
     found = [
         f"{key}: shape {tuple(state[key].shape)} in the file, {tuple(value.shape)} in the network"
         for key, value in ours.items()
@@ -73,9 +71,19 @@ def problems(module: nn.Module, state: Mapping[str, Tensor], *, optional: str = 
     found += [
         f"{key}: {tuple(value.shape)} in the file, not in the network"
         for key, value in state.items()
-        if key not in ours
+        if key not in ours and key not in empty
     ]
     return found
+
+
+def _empty_buffers(module: nn.Module) -> set[str]:
+    """Names of buffers that hold nothing so far, but may in a file: what a search has decided, for one."""
+    return {
+        f"{prefix}.{name}".removeprefix(".")
+        for prefix, child in module.named_modules()
+        for name, value in child._buffers.items()
+        if value is None and name not in child._non_persistent_buffers_set
+    }
 
 
 def load_first_fitting(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtlbench.backbones.staged import Staged
 from mtlbench.published import Rule
 
 Colour = tuple[float, float, float]
@@ -17,8 +18,9 @@ class Backbone(nn.Module):
 
     Attributes:
         channels: width of each map, fine to coarse.
-        strides: (4, 8, 16, 32), for a plain ViT (16, 16, 16, 16).
+        strides: (4, 8, 16, 32), for a plain ViT (16, 16, 16, 16), for a dilated ResNet (4, 8, 8, 8).
         mean, std: of the RGB images in [0, 1] that the weights expect.
+        tasks: that get maps of their own, by name; none: `forward` gives one list, which serves all.
         published_keys: names in the published code -> ours.
         timm_keys: names in timm's model -> ours.
     """
@@ -27,6 +29,7 @@ class Backbone(nn.Module):
     strides: ClassVar[tuple[int, ...]] = (4, 8, 16, 32)
     mean: Colour = (0.485, 0.456, 0.406)
     std: Colour = (0.229, 0.224, 0.225)
+    tasks: tuple[str, ...] = ()
     published_keys: ClassVar[tuple[Rule, ...]] = ()
     timm_keys: ClassVar[tuple[Rule, ...]] = ()
     without_weights: ClassVar[str] = r"(?!)"
@@ -34,6 +37,15 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images (B, 3, H, W) -> four maps (B, C_i, ceil(H / stride_i), ceil(W / stride_i))."""
+        raise NotImplementedError
+
+    @property
+    def stage_channels(self) -> list[list[int]] | None:
+        """Widths of the maps that `staged` pauses with, those after the stem first; None: it can't pause."""
+        return None
+
+    def staged(self, images: Tensor) -> Staged:
+        """What `forward` does, pausing after the stem and after each stage (`mtlbench.backbones.staged`)."""
         raise NotImplementedError
 
     def normalise(self, images: Tensor) -> Tensor:

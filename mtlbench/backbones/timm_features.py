@@ -2,13 +2,18 @@
 
 import re
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cached_property
 from typing import Any, ClassVar
 
 import timm
 import torch
+from timm.models._features import FeatureListNet
+from timm.models.swin_transformer import SwinTransformerStage
 from torch import Tensor
 
 from mtlbench.backbones.base import Backbone, pad_to_multiple
+from mtlbench.backbones.staged import Staged, stages_of
 from mtlbench.backbones.weights import timm_model, with_weights
 from mtlbench.errors import MissingExtra, MtlbenchError
 from mtlbench.published import Rule
@@ -35,13 +40,83 @@ class TimmFeatures(Backbone):
         maps = self.trunk(pad_to_multiple(images, self.multiple))
         if getattr(self.trunk, "output_fmt", "NCHW") == "NHWC":
             maps = [x.permute(0, 3, 1, 2) for x in maps]
-        return [x[..., : -(-height // s), : -(-width // s)] for x, s in zip(maps, self.strides, strict=True)]
+        return self._cropped(maps, (height, width))
+
+    def _cropped(self, maps: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
+        """Without what padding added."""
+        return [_crop(x, size, stride) for x, stride in zip(maps, self.strides, strict=True)]
+
+    @cached_property
+    def stage_channels(self) -> list[list[int]] | None:  # kept: it takes a pass
+        """None unless the network is a sequence of modules, each of which takes what the last one gave."""
+        if type(self.trunk) is not FeatureListNet or self.trunk.output_fmt != "NCHW":
+            return None
+        with torch.device("meta"), torch.no_grad():
+            return stages_of(deepcopy(self).to("meta").eval().staged(torch.zeros(1, 3, 64, 64)))
+
+    def staged(self, images: Tensor) -> Staged:
+        """The stem is what comes before the module that ends with the first map."""
+        x, maps = pad_to_multiple(images, self.multiple), []
+        first = next(iter(self.trunk.return_layers))
+        for name, module in self.trunk.items():
+            if name == first:
+                (x,) = yield [x]
+            x = module(x)
+            if name in self.trunk.return_layers:
+                (x,) = yield [x]
+                maps.append(x)
+        return self._cropped(maps, (images.shape[-2], images.shape[-1]))
 
     def adapt(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Names of timm's whole network -> of its feature form, which makes the outermost `a.b` to `a_b`."""
         ours = self.state_dict().keys()
         flat = {key: re.sub(r"^(trunk\.\w+)\.", r"\1_", key) for key in state}
         return {flat[k] if k not in ours and flat[k] in ours else k: v for k, v in state.items()}
+
+
+class TimmSwin(TimmFeatures):
+    """timm's Swin as it is (of the first version); its stages and blocks can be worked in.
+
+    Maps inside are (B, H, W, C).
+    """
+
+    @property
+    def patch_embed(self) -> Any:
+        return self.trunk.patch_embed
+
+    @property
+    def layers(self) -> list[Any]:
+        """Its stages, each of which begins with the merging of patches, the first without."""
+        return [self.trunk[name] for name in self.trunk.return_layers]
+
+    @property
+    def stage_channels(self) -> list[list[int]]:
+        return [self.channels[:1], *([c] for c in self.channels)]
+
+    def staged(self, images: Tensor) -> Staged:
+        x = self.patch_embed(pad_to_multiple(images, self.multiple))
+        (x,) = yield [x.permute(0, 3, 1, 2)]
+        maps: list[Tensor] = []
+        for i, stage in enumerate(self.layers):
+            x = stage(x.permute(0, 2, 3, 1))
+            (x,) = yield [x.permute(0, 3, 1, 2)]
+            maps.append(self.as_map(i, x, (images.shape[-2], images.shape[-1])))
+        return maps
+
+    def as_map(self, stage: int, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """What `staged` pauses with after a stage -> the map of it, for images of this size (H, W)."""
+        return _crop(x, size, self.strides[stage])
+
+
+def _crop(x: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """A map (B, C, h, w) of images that were padded -> what of it is of images of this size (H, W)."""
+    return x[..., : -(-size[0] // stride), : -(-size[1] // stride)]
+
+
+def is_swin(trunk: Any) -> bool:
+    """Whether a feature network of timm's has the stages that `TimmSwin` works in, and four maps of them."""
+    stages = [trunk[name] for name in getattr(trunk, "return_layers", {})]
+    return len(stages) == 4 and all(isinstance(stage, SwinTransformerStage) for stage in stages)
 
 
 def resnet18(*, weights: str = "none") -> TimmFeatures:
@@ -134,4 +209,5 @@ def _features(
     **options: bool,
 ) -> TimmFeatures:
     trunk = timm_model(name, weights, features_only=True, out_indices=out_indices, **options)
-    return with_weights(TimmFeatures(trunk, multiple=multiple), weights, trunk)
+    kind = TimmSwin if is_swin(trunk) else TimmFeatures
+    return with_weights(kind(trunk, multiple=multiple), weights, trunk)

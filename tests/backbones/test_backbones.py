@@ -18,18 +18,18 @@ PUBLISHED = {
     "swin-s": 48_838_602,
     "swin-b": 86_745_016,
     "swin-l": 194_998_164,
+    "swin-l-384": 195_201_204,
     "vit-b": 86_432_256,
 }
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_number_of_parameters(name: str) -> None:
-    with torch.device("meta") if name in ("hrnet48", "swin-b") else torch.device("cpu"):
+    with torch.device("meta"):
         backbone = build_backbone(name)
     assert sum(p.numel() for p in backbone.parameters()) == PUBLISHED[name]
 
 
-@pytest.mark.parametrize("size", [(64, 96), (65, 97), (33, 50)])
 @pytest.mark.parametrize(
     "name",
     [
@@ -42,15 +42,16 @@ def test_number_of_parameters(name: str) -> None:
         "swinv2_tiny_window8_256",
     ],
 )
-def test_maps_of_any_image_size(name: str, size: tuple[int, int]) -> None:
+def test_maps_of_any_image_size(name: str) -> None:
     backbone = build_backbone(name).eval()
-    with torch.no_grad():
-        maps = backbone(torch.randn(2, 3, *size))
-    sizes = [
-        (2, c, *(math.ceil(side / s) for side in size))
-        for c, s in zip(backbone.channels, backbone.strides, strict=True)
-    ]
-    assert [tuple(x.shape) for x in maps] == sizes
+    for size in ((64, 96), (65, 97), (33, 50)):
+        with torch.no_grad():
+            maps = backbone(torch.randn(2, 3, *size))
+        sizes = [
+            (2, c, *(math.ceil(side / s) for side in size))
+            for c, s in zip(backbone.channels, backbone.strides, strict=True)
+        ]
+        assert [tuple(x.shape) for x in maps] == sizes
 
 
 def test_every_parameter_of_the_small_ones_is_trained() -> None:
