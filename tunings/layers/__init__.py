@@ -1,0 +1,1 @@
+"""Layers that tunings put in the place of others."""
