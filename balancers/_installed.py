@@ -3,6 +3,7 @@
 import ast
 import re
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,8 +50,12 @@ class Library:
         return {f"{self.prefix}:*": f"Balancers of {self.title}; needs pip install {self.requirement}"}
 
 
+@cache
 def summaries(package: Path) -> dict[str, str]:
-    """Names that a package's `__init__.py` exports, with the first clause of each class's docstring."""
+    """Names that a package's `__init__.py` exports, with the first clause of each class's docstring.
+
+    Read once a process: not to be changed by who gets it.
+    """
     tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
     exported: list[str] = []
     sources: dict[str, str] = {}

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from mtlbench.balancing import Step, Weighting
+from mtlbench.search.spaces import OneOf, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_choice
@@ -38,6 +39,9 @@ class AlignedMTL(Weighting):
         scale: their squared length: the smallest, the (lower) median or the mean eigenvalue.
         reduction: whether gradients are added, or averaged over tasks.
     """
+
+    # All that TorchJD offers.
+    search_space = domains(scale=OneOf(get_args(Scale)))
 
     def __init__(
         self, tasks: Tasks, *, scale: Scale = "min", reduction: Reduction = "sum", **common: Any

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mtlbench.balancing import Step, Weighting
 from mtlbench.errors import MtlbenchError
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from .solvers.ball import worst_in_ball
@@ -37,6 +38,9 @@ class CAGrad(Weighting):
         c: radius around the average gradient, in units of its length, >= 0.
         rescale: the update is divided by 1 (0), 1 + c^2 (1) or 1 + c (2).
     """
+
+    # The paper shows for c < 1 that it converges to a minimum of the mean loss.
+    search_space = domains(c=Range(0.1, 0.9))
 
     def __init__(self, tasks: Tasks, *, c: float = 0.4, rescale: Rescale = 1, **common: Any) -> None:
         super().__init__(tasks, **common)

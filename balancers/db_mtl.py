@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mtlbench.balancing import Aggregation, Step
 from mtlbench.errors import MtlbenchError
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from ._rows import of_active, state_of_rows
@@ -31,6 +32,8 @@ class DBMTL(Aggregation):
         sigma: how fast that share falls with the steps, >= 0.
     """
 
+    # From no average at all to one over twenty steps.
+    search_space = domains(beta=Range(0, 0.95), sigma=Range(0, 1))
     per_task = ("momentum",)
     momentum: Tensor
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mtlbench.balancing import Scalarization, Step
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_positive
@@ -31,6 +32,8 @@ class DWA(Scalarization):
         window: steps that a mean loss is taken over; None: epochs.
     """
 
+    # Four times below and above the published 2.
+    search_space = domains(temperature=Range(0.5, 8, log=True))
     per_task = ("sums", "counts", "last", "before_last", "history", "seen")
     epoch: Tensor
     sums: Tensor

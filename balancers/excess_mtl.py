@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from mtlbench.balancing import Aggregation, Step
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_choice, require_positive
@@ -37,6 +38,8 @@ class ExcessMTL(Aggregation):
         variant: whose code is followed; see above.
     """
 
+    # With the defaults of LibMTL (0.01) and TorchJD (1).
+    search_space = domains(step_size=Range(0.001, 1, log=True))
     per_task = ("squares", "first", "log_weights")
     squares: Tensor
     first: Tensor

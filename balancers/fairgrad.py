@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mtlbench.balancing import Step, Weighting
 from mtlbench.errors import MtlbenchError
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from .solvers.newton import fair_weights
@@ -35,6 +36,8 @@ class FairGrad(Weighting):
         weigh_own: whether each task's own parameters are weighted, too.
     """
 
+    # Around the published 1 and 2, towards max-min fairness.
+    search_space = domains(alpha=Range(0.5, 10, log=True))
     per_task = ("found",)
     found: Tensor
 

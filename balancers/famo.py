@@ -24,6 +24,7 @@ from torch import Tensor
 
 from mtlbench.balancing import Scalarization, Step
 from mtlbench.errors import MtlbenchError
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_positive, values_by_task
@@ -41,6 +42,8 @@ class FAMO(Scalarization):
         min_losses: task -> the loss that can't be undercut; 0 for a task that is not named.
     """
 
+    # gamma: the values of the authors' files; lr: a decade below and above the published one.
+    search_space = domains(lr=Range(0.0025, 0.25, log=True), gamma=Range(1e-5, 1e-2, log=True))
     per_task = ("logits", "first_moments", "second_moments", "counts")
     sees_change = True
     logits: Tensor

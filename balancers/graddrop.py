@@ -30,6 +30,7 @@ from torch import Tensor
 
 from mtlbench.balancing import Aggregation, Step
 from mtlbench.errors import MtlbenchError
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_choice, values_by_task
@@ -43,6 +44,8 @@ class GradDrop(Aggregation):
         leak: share of a masked gradient that passes, 0 to 1; one for all tasks, or by task (others: 0).
     """
 
+    # From the published 0 to the plain sum.
+    search_space = domains(leak=Range(0, 1))
     leak: Tensor
 
     def __init__(

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from mtlbench.balancing import Place, Step, Unsolvable, Weighting
 from mtlbench.errors import MtlbenchError
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_choice, require_positive
@@ -48,6 +49,8 @@ class GradNorm(Weighting):
         at: where task gradients are taken.
     """
 
+    # alpha: where the paper finds a gain; lr: a decade below and above the published one.
+    search_space = domains(alpha=Range(0, 3), lr=Range(0.0025, 0.25, log=True))
     per_task = ("logits", "initial_losses", "counts", "used")
     initial_losses: Tensor
     counts: Tensor

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from mtlbench.balancing import Step, Weighting
 from mtlbench.errors import MtlbenchError
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from .pcgrad import random_orders
@@ -38,6 +39,8 @@ class GradVac(Weighting):
         beta: share of the newest cosine in the targets, 0 to 1.
     """
 
+    # From the paper's 0.01 over the libraries' 0.5 to no memory at all.
+    search_space = domains(beta=Range(0.01, 1, log=True))
     targets: Tensor
 
     def __init__(self, tasks: Tasks, *, beta: float = 0.5, **common: Any) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlbench.balancing import Place, Step, Weighting
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_positive
@@ -32,6 +33,8 @@ class IMTL(Weighting):
         lr: learning rate of s, > 0.
     """
 
+    # From the network's learning rate of LibMTL to ten times the default.
+    search_space = domains(lr=Range(1e-4, 0.25, log=True))
     per_task = ("log_scale", "scale")
     scale: Tensor
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlbench.balancing import Scalarization, Step
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_positive
@@ -30,6 +31,8 @@ class IMTLL(Scalarization):
         lr: learning rate of s, > 0.
     """
 
+    # From the network's learning rate of LibMTL to ten times the default.
+    search_space = domains(lr=Range(1e-4, 0.25, log=True))
     linear = True
     per_task = ("log_scale",)
 

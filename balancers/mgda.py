@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mtlbench.balancing import Step, Unsolvable, Weighting
+from mtlbench.search.spaces import OneOf, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_choice
@@ -36,6 +37,8 @@ class MGDA(Weighting):
         combine: whether the normalized or the raw gradients are combined.
     """
 
+    # All that the authors' code has.
+    search_space = domains(normalize=OneOf(get_args(Normalize)))
     name: ClassVar[str] = "mgda"
 
     def __init__(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mtlbench.balancing import Aggregation, Step
 from mtlbench.errors import MtlbenchError
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_positive
@@ -36,6 +37,8 @@ class MoCo(Aggregation):
         rho: pulls the weights together, >= 0.
     """
 
+    # A decade below and above the published values, up to 1.
+    search_space = domains(beta=Range(0.05, 1, log=True), gamma=Range(0.01, 1, log=True))
     per_task = ("tracked", "preference")
     tracked: Tensor
     preference: Tensor

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mtlbench.balancing import CrossWeighting, Step
 from mtlbench.errors import MtlbenchError
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_positive
@@ -30,6 +31,8 @@ class MoDo(CrossWeighting):
         rho: pulls the weights together, >= 0.
     """
 
+    # A decade or two around the published values.
+    search_space = domains(gamma=Range(1e-4, 0.1, log=True), rho=Range(0.01, 1, log=True))
     per_task = ("preference",)
     preference: Tensor
 

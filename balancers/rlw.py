@@ -19,6 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from mtlbench.balancing import Scalarization, Step
+from mtlbench.search.spaces import OneOf, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_choice
@@ -33,6 +34,8 @@ class RLW(Scalarization):
         distribution: of the weights (see the module).
     """
 
+    # All that LibMTL offers.
+    search_space = domains(distribution=OneOf(get_args(Distribution)))
     linear = True
 
     def __init__(self, tasks: Tasks, *, distribution: Distribution = "normal") -> None:

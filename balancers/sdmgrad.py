@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mtlbench.balancing import CrossWeighting, Step
 from mtlbench.errors import MtlbenchError
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from .solvers.simplex import project_to_simplex
@@ -34,6 +35,8 @@ class SDMGrad(CrossWeighting):
         momentum: of those, >= 0 and < 1.
     """
 
+    # Around the published 0.3.
+    search_space = domains(lam=Range(0.03, 10, log=True))
     per_task = ("preference",)
     preference: Tensor
 

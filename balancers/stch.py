@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mtlbench.balancing import Scalarization, Step
 from mtlbench.errors import MtlbenchError
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_choice, require_positive, values_by_task
@@ -42,6 +43,8 @@ class STCH(Scalarization):
         reference: for `linear`: task -> ideal loss; a task that is not named has 0.
     """
 
+    # A decade below and above the published 1.
+    search_space = domains(mu=Range(0.1, 10, log=True))
     per_task = ("sums", "counts")
     sums: Tensor
     counts: Tensor

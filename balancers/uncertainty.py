@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlbench.balancing import Scalarization, Step
+from mtlbench.search.spaces import Range, domains
 from mtlbench.tasks import Tasks
 
 from ._options import require_choice, require_positive
@@ -42,6 +43,8 @@ class Uncertainty(Scalarization):
         lr: learning rate of s or sigma, > 0.
     """
 
+    # From the network's learning rate of LibMTL to ten times nash-mtl's.
+    search_space = domains(lr=Range(1e-4, 0.25, log=True))
     linear = True
     per_task = ("log_variance", "sigma")
 

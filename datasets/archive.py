@@ -1,6 +1,7 @@
 """What data sets that read an archive's files have in common."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -28,6 +29,7 @@ class Archive(Dataset):
     Attributes:
         root: the unpacked archive.
         ids: of the split's images.
+        evaluated: whether `decode` gives the labels that scores are taken from.
     """
 
     title: ClassVar[str]
@@ -35,6 +37,9 @@ class Archive(Dataset):
 
     images: ClassVar[Mapping[Split, int]]
     """How many images the published splits have."""
+
+    other_labels: ClassVar[tuple[str, ...]] = ()
+    """Tasks whose labels for scores are others than those for training."""
 
     def __init__(self, split: Split, tasks: Sequence[str], root: str) -> None:
         super().__init__(split, tasks)
@@ -46,6 +51,7 @@ class Archive(Dataset):
             )
         self._listed = self.list_ids(split)
         self.ids = self._listed  # a subclass may leave some out
+        self.evaluated = split == "val"
         balanced = transforms.BALANCED_BY
         extra = (balanced,) if split == "train" and balanced in self.tasks else ()
         self._names = tuple(dict.fromkeys((*self.requested, *extra)))
@@ -165,9 +171,27 @@ class Archive(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         name = self.ids[index]
-        if self._decoded is not None:
-            return {"id": name, **self._decoded.read(name, (IMAGE, *self._names))}
-        return {"id": name, **self._decode(name, self._names)}
+        if self._decoded is None:
+            return {"id": name, **self._decode(name, self._names)}
+        anew = [task for task in self._names if task in self._changed]
+        sample = self._decoded.read(name, {IMAGE, *self._names} - {*anew})
+        return {"id": name, **sample, **self._labels(name, anew, sample[IMAGE])}
+
+    @property
+    def _changed(self) -> tuple[str, ...]:
+        """Tasks whose labels are others than those that are kept decoded, as the split is usually read."""
+        return self.other_labels if self.evaluated and self.split == "train" else ()
+
+    def positions(self) -> Sequence[int]:
+        """See `Dataset.positions`."""
+        places = {name: position for position, name in enumerate(self._listed)}
+        return [places[name] for name in self.ids]
+
+    def as_evaluated(self) -> Self:
+        """See `Dataset.as_evaluated`."""
+        made = copy(self)
+        made.evaluated, made.ids, made._names = True, self._listed, self.requested
+        return made
 
     def _decode_all(self, name: str) -> decoded.Maps:
         return self._decode(name, tuple(self.tasks))
@@ -175,9 +199,12 @@ class Archive(Dataset):
     def _decode(self, name: str, tasks: Sequence[str]) -> decoded.Maps:
         image = self.decode(IMAGE, name, None)
         assert image is not None, f"{name} has no image"
+        return {IMAGE: image, **self._labels(name, tasks, image)}
+
+    def _labels(self, name: str, tasks: Sequence[str], image: TVTensor) -> decoded.Maps:
         height, width = image.shape[-2:]
         labels = {task: self.decode(task, name, (height, width)) for task in tasks}
-        return {IMAGE: image, **{task: label for task, label in labels.items() if label is not None}}
+        return {task: label for task, label in labels.items() if label is not None}
 
     def pad(self, sample: Sample) -> Sample:
         """Centred padding to `size`; body parts without a person become "no label"."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -25,6 +26,25 @@ class Layout:
 
     shape: tuple[int, ...]
     dtype: str
+
+
+def check_room(planned: Mapping[Path, Mapping[str, Layout]], what: str) -> None:
+    """Before any of these folders' arrays are made.
+
+    Raises:
+        DataError: they would take more than what is free on the disk of one of the folders.
+    """
+    sizes = [
+        math.prod(a.shape) * np.dtype(a.dtype).itemsize
+        for layouts in planned.values()
+        for a in layouts.values()
+    ]
+    for folder in planned:
+        there = next(parent for parent in folder.absolute().parents if parent.is_dir())
+        free = shutil.disk_usage(there).free
+        if sum(sizes) > free:
+            found = f"the disk of {folder.parent} has {free / 2**30:.1f} GiB free"
+            raise DataError(f"{what} would take {sum(sizes) / 2**30:.1f} GiB, but {found}")
 
 
 def create(

@@ -9,8 +9,10 @@ from PIL import Image
 
 from mtlbench.errors import DataError, MtlbenchError
 from mtlbench.reading import IMAGE_ERRORS, load_array, unreadable
+from mtlbench.strict_yaml import shown_text
 
 Size = tuple[int, int]
+LARGEST_SIDE = 16_384
 DEEP = "I;16"
 _MODES = {"RGB": ("RGB",), "L": ("L", "P"), DEEP: (DEEP, "I")}
 """Pillow's modes that are read as each mode; "P" are a palette's indices."""
@@ -20,13 +22,12 @@ def parse_size(size: str) -> tuple[int, int]:
     """Height and width of a text such as "96x128".
 
     Raises:
-        MtlbenchError: it is not of this form, or a side is below 16.
+        MtlbenchError: it is not of this form, or a side is not within 16 and `LARGEST_SIDE`.
     """
-    match = re.fullmatch(r"(\d+)x(\d+)", str(size))
-    if match is None or min(map(int, match.groups())) < 16:
-        raise MtlbenchError(
-            f"`size` must be HEIGHTxWIDTH with sides of at least 16, e.g. 96x128, got {size!r}"
-        )
+    match = re.fullmatch(r"([0-9]{2,5})x([0-9]{2,5})", str(size))
+    if match is None or min(map(int, match.groups())) < 16 or max(map(int, match.groups())) > LARGEST_SIDE:
+        form = f"HEIGHTxWIDTH with sides of 16 to {LARGEST_SIDE}, e.g. 96x128"
+        raise MtlbenchError(f"`size` must be {form}, got {shown_text(repr(size))}")
     return int(match[1]), int(match[2])
 
 

@@ -12,7 +12,8 @@ from torchvision.tv_tensors import TVTensor
 from mtlbench import tasks as make
 from mtlbench.data import Split, Transform
 from mtlbench.errors import DataError, MtlbenchError
-from mtlbench.labels import IGNORE, ClassMap, Depth, Disparity
+from mtlbench.ignored import IGNORE
+from mtlbench.labels import ClassMap, Depth, Disparity
 from mtlbench.registry import unknown
 from mtlbench.tasks import Tasks
 
@@ -135,6 +136,7 @@ class NYUv2MTAN(_Stacks):
     }
     plausible: ClassVar[Mapping[str, tuple[float, float]]] = {"depth": (0.1, 15)}
     title: ClassVar[str] = "MTAN's NYUv2"
+    usual_size: ClassVar[files.Size] = (288, 384)
     images: ClassVar[Mapping[Split, int]] = {"train": 795, "val": 654}
     folders: Mapping[str, str] = {
         "image": "image",
@@ -175,6 +177,7 @@ class CityscapesMTAN(_Stacks):
     }
     plausible: ClassVar[Mapping[str, tuple[float, float]]] = {"depth": (0, 0.5)}
     title: ClassVar[str] = "MTAN's Cityscapes"
+    usual_size: ClassVar[files.Size] = (128, 256)
     images: ClassVar[Mapping[Split, int]] = {"train": 2975, "val": 500}
 
     def __init__(

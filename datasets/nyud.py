@@ -90,6 +90,7 @@ class NYUD(Archive):
 
     plausible: ClassVar[Mapping[str, tuple[float, float]]] = {"depth": (0.1, 15), "edge": (0.005, 0.15)}
     title: ClassVar[str] = "NYUD-v2"
+    usual_size: ClassVar[files.Size] = (425, 560)
     images: ClassVar[Mapping[Split, int]] = {"train": 795, "val": 654}
 
     def __init__(

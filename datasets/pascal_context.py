@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -102,6 +102,7 @@ class PASCALContext(Archive):
 
     title: ClassVar[str] = "PASCAL-Context"
     images: ClassVar[Mapping[Split, int]] = {"train": 4998, "val": 5105}
+    other_labels: ClassVar[tuple[str, ...]] = ("edge",)
 
     def __init__(
         self,
@@ -146,9 +147,7 @@ class PASCALContext(Archive):
         """
         super().prepare(**options)
         made = cls.open("val", **options)
-        if min(made.size) < LONGEST_SIDE:
-            for name in made.ids:
-                made._check_fit(name, files.image_size(made.paths(name)["image"]))
+        made._check_sizes()
         if made._outlined is None:
             log.info(
                 "%s is not there: boundaries are scored on all %d validation images, where published scores"
@@ -156,6 +155,21 @@ class PASCALContext(Archive):
                 made.root / SHORT_LIST,
                 len(made),
             )
+
+    def as_evaluated(self) -> Self:
+        """See `Dataset.as_evaluated`; edges are outlined as for scores.
+
+        Raises:
+            MtlbenchError: an image is larger than `size`.
+        """
+        self._check_sizes()
+        return super().as_evaluated()
+
+    def _check_sizes(self) -> None:
+        """Whether every image of the split can be padded to `size`."""
+        if min(self.size) < LONGEST_SIDE:
+            for name in self._listed:
+                self._check_fit(name, files.image_size(self.paths(name)["image"]))
 
     def paths(self, name: str) -> dict[str, Path]:
         """The picture and five files of labels; edges have none of their own."""
@@ -228,7 +242,7 @@ class PASCALContext(Archive):
         if self._outlined is not None and name not in self._outlined:
             return None
         classes = self.label_map(name, size)
-        edges = true_boundaries(classes, "labels") if self.split == "val" else thin(laplacian(classes) != 0)
+        edges = true_boundaries(classes, "labels") if self.evaluated else thin(laplacian(classes) != 0)
         return ClassMap(torch.from_numpy(edges.astype(np.uint8)))
 
 

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 Style = Literal["textured", "painted"]
 RENDERER = 3
 """Raised whenever a key gives another picture or label, so that no old cache is taken for a new one."""
+MOST_SCENES = 10**7
 STREAMS: Mapping[str, int] = {"train": 0, "val": 1}
 _WRAP: Mapping[str, Callable[[Tensor], Tensor]] = {
     "image": tv_tensors.Image,
@@ -102,12 +103,7 @@ class Rooms(Dataset):
         Args:
             options: the keyword-only arguments of the constructor.
         """
-        defaults = cls.__init__.__kwdefaults__
-        assert defaults is not None
-        chosen = {**defaults, **options}
-        for split in STREAMS:
-            place, size = Path(chosen["root"]), parse_size(chosen["size"])
-            store = _Store(place, split, chosen[split], size, chosen["seed"], chosen["style"])
+        for store in cls._stores(options):
             if store.folder.exists():
                 problem = cache.damage(store.folder, store.layouts)
                 if problem is None:
@@ -115,6 +111,26 @@ class Rooms(Dataset):
                 log.warning("rendering again, since %s", problem)
                 cache.discard(store.folder)
             store.make()
+
+    @classmethod
+    def images_to_be(cls, split: Split, /, **options: Any) -> int | None:
+        """Also says where the disk has no room for what is not there yet."""
+        stores = {store.split: store for store in cls._stores(options)}
+        cache.check_room(
+            {s.folder: s.layouts for s in stores.values() if not s.folder.exists()}, cls.__name__
+        )
+        return stores[split].count
+
+    @classmethod
+    def _stores(cls, options: Mapping[str, Any]) -> list["_Store"]:
+        """Of both splits."""
+        defaults = cls.__init__.__kwdefaults__
+        assert defaults is not None
+        chosen = {**defaults, **options}
+        place, size = Path(chosen["root"]), parse_size(chosen["size"])
+        return [
+            _Store(place, split, chosen[split], size, chosen["seed"], chosen["style"]) for split in STREAMS
+        ]
 
     @classmethod
     def make(cls, **options: Any) -> None:
@@ -154,8 +170,8 @@ class _Store:
     def __init__(
         self, root: Path, split: str, count: int, size: tuple[int, int], seed: int, style: Style
     ) -> None:
-        if count < 1:
-            raise MtlbenchError(f"`{split}` must be >= 1, got {count}")
+        if not 1 <= count <= MOST_SCENES:
+            raise MtlbenchError(f"`{split}` must be a number of scenes from 1 to {MOST_SCENES}, got {count}")
         if seed < 0:
             raise MtlbenchError(f"`seed` must be >= 0, got {seed}")
         if style not in get_args(Style):

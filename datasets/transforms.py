@@ -12,7 +12,8 @@ from numba import njit
 from torch import Tensor
 
 from mtlbench.data import Sample, Transform
-from mtlbench.labels import IGNORE, ClassMap
+from mtlbench.ignored import IGNORE
+from mtlbench.labels import ClassMap
 
 from . import chance
 from .crop_zoom import mtan
