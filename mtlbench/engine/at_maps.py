@@ -113,10 +113,7 @@ class AtLastLayer(AtMaps):
 
     def __init__(self, reach: Reach, tasks: int, fabric: Fabric, network: nn.Module) -> None:
         super().__init__(reach, tasks, fabric)
-        layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-        weights = [layer.get_parameter("weight") for layer in layers]
-        common = [weight for weight in weights if weight in reach.common]
-        self._weight = common[-1:]
+        self._weight = last_weight(network, reach)
         self._last = Rows(self._weight, tasks)
 
     def begin(self, active: Sequence[int]) -> None:
@@ -133,6 +130,13 @@ class AtLastLayer(AtMaps):
     def products(self) -> Tensor:
         matrix = mean_over_ranks(self.fabric, self._last.of(self.active))
         return inner_products(matrix, matrix).cpu()
+
+
+def last_weight(network: nn.Module, reach: Reach) -> list[nn.Parameter]:
+    """That of the last convolution or linear layer that every task's loss reaches, if one trains."""
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    weights = [layer.get_parameter("weight") for layer in layers]
+    return [weight for weight in weights if weight in reach.common][-1:]
 
 
 def _zeros_if_none(gradient: Tensor | None, at: Map) -> Tensor:

@@ -24,7 +24,8 @@ class Cut:
     """Replaces what a module gives by leaves that hold the same values, while it is active.
 
     It works for modules that are called several times in a forward pass, and for any nesting of outputs. Maps
-    that need no gradient pass as they are.
+    that need no gradient pass as they are, and so do a dict's: each task has its own there, so that nothing
+    is gained by a cut, and what is below belongs to who reaches it.
     """
 
     def __init__(self, module: nn.Module | None) -> None:
@@ -42,7 +43,7 @@ class Cut:
             self._handle.remove()
 
     def _replace(self, module: nn.Module, inputs: Any, outputs: Any) -> Any:
-        if not (self.active and torch.is_grad_enabled()):
+        if not (self.active and torch.is_grad_enabled()) or isinstance(outputs, dict):
             return None
         seen: dict[Tensor, Tensor] = {}
 

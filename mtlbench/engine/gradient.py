@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mtlbench.balancing import Aggregation, CrossWeighting, Step, Unsolvable, Weighting
 from mtlbench.engine import trial
-from mtlbench.engine.at_maps import AtLastLayer, AtMaps
+from mtlbench.engine.at_maps import AtLastLayer, AtMaps, last_weight
 from mtlbench.engine.at_parameters import AtParameters
 from mtlbench.engine.base import Engine
 from mtlbench.engine.cut import Cut
@@ -30,7 +30,7 @@ from mtlbench.engine.diagnostics import Diagnostics, diagnose
 from mtlbench.engine.layers import Layers
 from mtlbench.engine.passes import above
 from mtlbench.engine.place import Known, Place
-from mtlbench.engine.reach import Reach, find_reach
+from mtlbench.engine.reach import Reach, find_reach, owners_of
 from mtlbench.engine.rows import add_gradients, inner_products
 from mtlbench.folder import Balancing
 from mtlbench.solving import solve
@@ -114,7 +114,8 @@ class GradientEngine(Engine):
         self._calls = self._layers.take() if self._layers is not None else {}
         if self.reach is None:
             roots = [predictions[name] for name in self.names]
-            self.reach = find_reach(roots, self._maps, self.parameters)
+            owners = owners_of(self.network, self.names)
+            self.reach = find_reach(roots, self._maps, self.parameters, owners)
 
     def begin(self, step: Step, ahead: Tensor | None = None) -> None:
         super().begin(step)
@@ -187,7 +188,7 @@ class GradientEngine(Engine):
         found = {
             "parameters": self.reach.shared,
             "representation": self._maps,
-            "last_layer": self.reach.common,
+            "last_layer": last_weight(self.network, self.reach),
         }
         if not found[self.balancer.at]:
             log.warning("the tasks share nothing that trains at the %s: all weights are 1", self.balancer.at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -31,7 +31,10 @@ class Reach:
 
 
 def find_reach(
-    roots: Sequence[Sequence[Tensor]], maps: Sequence[Map], parameters: Sequence[nn.Parameter]
+    roots: Sequence[Sequence[Tensor]],
+    maps: Sequence[Map],
+    parameters: Sequence[nn.Parameter],
+    owners: Mapping[Tensor, int] | None = None,
 ) -> Reach:
     """Walk the graph from what each task predicts, and from the maps.
 
@@ -39,8 +42,14 @@ def find_reach(
         roots: task position -> tensors that its loss is made of.
         maps: where the graph is cut.
         parameters: those that train.
+        owners: parameter -> the task position that it belongs to, whatever the graph says
+            (`Method.own_parameters`).
     """
-    direct = [reached_leaves(tensors) for tensors in roots]
+    owners = owners or {}
+    direct = [
+        {leaf for leaf in reached_leaves(tensors) if owners.get(leaf, task) == task}
+        for task, tensors in enumerate(roots)
+    ]
     through = [
         reached_leaves([m.below for m in maps if m.above in found]) if maps else set() for found in direct
     ]
@@ -56,3 +65,14 @@ def find_reach(
         shared=shared,
         common={p for p in shared if all(p in found for found in everywhere)},
     )
+
+
+def owners_of(network: nn.Module, tasks: Sequence[str]) -> dict[Tensor, int]:
+    """Parameters that the network says belong to one task -> its position, -1 for a task not among these."""
+    declared: Mapping[str, tuple[str, ...]] = getattr(network, "own_parameters", {})
+    return {
+        parameter: tasks.index(task) if task in tasks else -1
+        for task, prefixes in declared.items()
+        for name, parameter in network.named_parameters()
+        if name.startswith(prefixes)
+    }

@@ -25,6 +25,7 @@ class ScalarEngine(Engine):
 
     def __init__(self, balancer: Scalarization, network: nn.Module, tasks: Tasks, fabric: Fabric) -> None:
         super().__init__(balancer.to(fabric.device), network, tasks, fabric)
+        self.predicted = len(getattr(network, "tasks", tasks))  # with those that don't train at all
         self._weights: Tensor | None = None
 
     def looks_ahead(self, micro_batches: int) -> bool:
@@ -32,7 +33,7 @@ class ScalarEngine(Engine):
 
     def syncs_in_backward(self, step: Step) -> bool:
         """Not where a task is left out: DDP waits for gradients of all parameters that the forward used."""
-        return len(step.active) == len(self.names)
+        return len(step.active) == self.predicted
 
     def begin(self, step: Step, ahead: Tensor | None = None) -> None:
         super().begin(step)

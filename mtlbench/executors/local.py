@@ -1,138 +1,126 @@
-"""Runs cells on this machine: a process each, so many at a time, GPUs by CUDA_VISIBLE_DEVICES."""
+"""Runs cells on this machine: a process each, which has GPUs and cores of its own."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
-from collections import deque
-from dataclasses import dataclass
-from typing import Protocol
 
 from mtlbench.errors import MtlbenchError
-from mtlbench.executors.base import Event
-from mtlbench.executors.forkserver import ForkServer
+from mtlbench.executors.base import Event, not_started
+from mtlbench.executors.forkserver import ForkServer, living
+from mtlbench.executors.launched import Launched
+from mtlbench.executors.slots import Share, Slots
+from mtlbench.executors.supervised import CellProcess, Supervised
+from mtlbench.executors.threads import thread_variables
+from mtlbench.executors.waiting import Waiting
 from mtlbench.folder import Job, RunFolder
-
-GRACE_SECONDS = 60.0
-"""How long a cell that was asked to stop may take to write its checkpoint."""
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-
-class _Process(Protocol):
-    """What `subprocess.Popen` and `Forked` have in common."""
-
-    def poll(self) -> int | None: ...
-
-    def terminate(self) -> None: ...
-
-    def kill(self) -> None: ...
-
-
-@dataclass
-class _Running:
-    process: _Process
-    gpus: list[str]
+from mtlbench.spec import Execution
 
 
 class LocalExecutor:
     """One process a cell on this machine.
 
     Args:
-        jobs: cells at a time; default: one per GPU, without GPUs one per core.
+        jobs: cells at a time; default: as many as the GPUs have room for, without GPUs one per core.
         gpus: ids that may be used; default: all visible ones. [] uses none.
     """
 
     def __init__(self, *, jobs: int | None = None, gpus: list[str] | None = None) -> None:
-        self._free_gpus = visible_gpus() if gpus is None else list(gpus)
-        self._use_gpus = bool(self._free_gpus)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if jobs is not None and jobs < 1:
             raise MtlbenchError(f"--jobs must be >= 1, got {jobs}")
-        self.jobs = jobs or len(self._free_gpus) or cores
-        self.threads = max(1, cores // self.jobs)
-        self._waiting: deque[Job] = deque()
-        self._running: dict[str, _Running] = {}
+        self._slots = Slots(jobs=jobs, cores=usable_cores(), gpus=visible_gpus() if gpus is None else gpus)
+        self._waiting = Waiting()
+        self._running: dict[str, Supervised] = {}
+        self._unreported: list[Event] = []
         self._server: ForkServer | None = None
-        self._started = 0
+
+    def warm_up(self) -> None:
+        """Start the process that starts cells: its imports then overlap with what the driver does first."""
+        threads = thread_variables(self._slots.threads(Execution()))
+        self._server = living(self._server, os.environ | threads)
 
     def submit(self, job: Job) -> None:
-        if self._use_gpus and job.execution.devices > len(visible_gpus()):
-            found = f"{job.execution.devices} of {len(visible_gpus())}"
-            raise MtlbenchError(f"`execution.devices` must be at most the number of GPUs, got {found}")
+        """Run the job as soon as there is room.
+
+        Raises:
+            MtlbenchError: there never will be.
+        """
+        self._slots.check(job.execution)
         self._waiting.append(job)
 
+    def room(self) -> int:
+        """As many may wait as run, so that each that ends is followed at once, and two more."""
+        return max(0, len(self._running) + 2 - len(self._waiting))
+
     def poll(self) -> list[Event]:
-        events = []
-        for cell, running in list(self._running.items()):
-            code = running.process.poll()
-            if code is not None:
-                del self._running[cell]
-                self._free_gpus += running.gpus
-                events.append(Event(cell, "finished", code))
-        while self._waiting and self._has_room(self._waiting[0]):
-            job = self._waiting.popleft()
-            self._start(job)
-            events.append(Event(job.cell.id, "started"))
+        self._look_after_running()
+        while (found := self._waiting.start_next(self._slots)) is not None:
+            job, share = found
+            try:
+                self._start(job, share)
+            except OSError as error:
+                self._slots.give_back(share)
+                self._unreported.append(not_started(job, error))
+            else:
+                self._unreported.append(Event(job.cell.id, "started"))
+        events, self._unreported = self._unreported, []
         return events
 
+    def wait(self, seconds: float) -> None:
+        """Sleep until a cell has ended, at most so long."""
+        if self._server is None:
+            time.sleep(seconds)
+        else:
+            self._server.wait(seconds)
+
     def idle(self) -> bool:
-        return not self._waiting and not self._running
+        return not self._waiting and not self._running and not self._unreported
 
     def cancel(self) -> None:
         self._waiting.clear()
         for running in self._running.values():
-            running.process.terminate()
-        deadline = time.monotonic() + GRACE_SECONDS
-        while any(running.process.poll() is None for running in self._running.values()):
-            if time.monotonic() > deadline:
-                for running in self._running.values():
-                    running.process.kill()
-            time.sleep(0.05)
+            running.stop()
+        while self._running:
+            self._look_after_running()
+            self.wait(0.05)
 
     def close(self) -> None:
+        self.cancel()
         if self._server is not None:
             self._server.close()
             self._server = None
 
-    def _has_room(self, job: Job) -> bool:
-        if self._use_gpus and len(self._free_gpus) < job.execution.devices:
-            return False
-        return len(self._running) < self.jobs
+    def _look_after_running(self) -> None:
+        if self._server is not None:
+            self._server.read()
+        for cell, running in list(self._running.items()):
+            ended = running.poll()
+            if ended is not None:
+                self._slots.give_back(self._running.pop(cell).share)
+                self._unreported.append(ended)
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Job, share: Share) -> None:
         """In a session of its own: Ctrl-C reaches the driver alone, which stops its cells in good order."""
-        threads = job.execution.threads or self.threads
-        job = job.model_copy(update={"execution": job.execution.model_copy(update={"threads": threads})})
+        execution = job.execution.model_copy(update={"threads": share.threads})
+        job = job.model_copy(update={"execution": execution})
         folder = RunFolder(job.folder)
         folder.create(job)
-        gpus = [self._free_gpus.pop(0) for _ in range(job.execution.devices if self._use_gpus else 0)]
-        environment = dict.fromkeys(_THREAD_VARIABLES, str(threads)) | {
-            "CUDA_VISIBLE_DEVICES": ",".join(gpus)
-        }
-        start = self._fork if job.execution.devices == 1 else _launch
-        self._running[job.cell.id] = _Running(start(folder, environment), gpus)
+        environment = thread_variables(share.threads) | {"CUDA_VISIBLE_DEVICES": ",".join(share.gpus)}
+        if execution.devices == 1:
+            process = self._fork(folder, environment)
+        else:
+            process = Launched(folder.job, folder.log, os.environ | environment)
+        self._running[job.cell.id] = Supervised(job, process, share)
 
-    def _fork(self, folder: RunFolder, environment: dict[str, str]) -> _Process:
-        if self._server is None:
-            self._server = ForkServer(os.environ | dict.fromkeys(_THREAD_VARIABLES, str(self.threads)))
-        self._started += 1
-        return self._server.start(str(self._started), folder.job, folder.log, environment)
+    def _fork(self, folder: RunFolder, environment: dict[str, str]) -> CellProcess:
+        self.warm_up()
+        assert self._server is not None
+        return self._server.start(folder.job, folder.log, environment)
 
 
-def _launch(folder: RunFolder, environment: dict[str, str]) -> _Process:
-    """A fresh process: one that starts others for its further devices needs a command line to repeat."""
-    with folder.log.open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "mtlbench", "run-cell", str(folder.job)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=os.environ | environment | {"MTLBENCH_DRIVER": str(os.getpid())},
-            start_new_session=True,
-        )
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:
