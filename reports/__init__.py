@@ -5,6 +5,8 @@ plugins = {
         "markdown": "mtlbench.reports.markdown:markdown",
         "latex": "mtlbench.reports.latex:latex",
         "csv": "mtlbench.reports.csv:csv",
+        "protocols": "mtlbench.reports.protocols:protocols",
+        "statistics": "mtlbench.reports.statistics:statistics",
         "figures": "mtlbench.reports.figures:figures",
         "html": "mtlbench.reports.html:html",
     }

@@ -62,4 +62,4 @@ def _gain(entry: Entry, constant: float | None, factor: float | None, decimals: 
         return Entry(DASH)
     std = None if entry.std is None else abs(factor) * entry.std
     mean = factor * (entry.mean - constant)
-    return formatted(mean, std, entry.seeds, decimals, seeds, signed=True)
+    return replace(formatted(mean, std, entry.seeds, decimals, seeds, signed=True), mark=entry.mark)

@@ -10,12 +10,16 @@ import pandas as pd
 
 from mtlbench import balancer_table
 from mtlbench.caption import caption
-from mtlbench.entries import Entry
+from mtlbench.entries import DASH, Entry
+from mtlbench.layouts.main import main_table
 from mtlbench.results import Results
-from mtlbench.table import Table, tabulate
+from mtlbench.statistics.findings import findings
+from mtlbench.table import Table
 
 from .figures import charts, save
 from .gain import EXPLANATION, HEADING, gain
+from .protocol_tables import HEADING as PROTOCOLS
+from .protocol_tables import Block, blocks
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$])")
 _MARKS = {"best": "**", "second": "_", None: ""}
@@ -23,8 +27,13 @@ _MARKS = {"best": "**", "second": "_", None: ""}
 
 def markdown(results: Results, folder: Path) -> list[Path]:
     """Write `report.md` and the PNG files that it shows."""
-    parts = [f"# {escape(results.grid)}", table_text(tabulate(results)), escape(caption(results))]
+    table = main_table(results)
+    parts = [f"# {escape(results.grid)}", *_findings(results), table_text(table), escape(caption(results))]
+    parts += _remarks(table)
     parts += [f"> **Warning:** {escape(warning)}" for warning in balancer_table.warnings(results)]
+    protocols = blocks(results)
+    if protocols:
+        parts += [f"## {PROTOCOLS}", protocol_sections(protocols)]
     gains = gain(results)
     if gains:
         parts += [f"## {HEADING}", table_text(gains), EXPLANATION]
@@ -45,14 +54,29 @@ def markdown(results: Results, folder: Path) -> list[Path]:
 
 
 def table_text(table: Table) -> str:
-    """A table in pipes; best in bold, second best in italics."""
+    """A table in pipes; best in bold, second best and names of printed lines in italics."""
     headings = [f"{column.group} {column.title}".strip() for column in table.columns]
     right = [column.numeric for column in table.columns]
     return _pipes(
         [escape(heading) for heading in headings],
         right,
-        [[_entry(entry) for entry in line.entries] for line in table.lines],
+        [
+            [
+                _entry(entry, printed=bool(line.published) and column.kind == "label")
+                for column, entry in zip(table.columns, line.entries, strict=True)
+            ]
+            for line in table.lines
+        ],
     )
+
+
+def protocol_sections(found: list[Block]) -> str:
+    """All blocks in Markdown, each under its name."""
+    parts = []
+    for block in found:
+        heading = [f"### {escape(block.name)}"] if block.name else []
+        parts += [*heading, table_text(block.table), escape(" ".join(block.notes))]
+    return "\n\n".join(parts)
 
 
 def escape(text: str) -> str:
@@ -60,9 +84,23 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
-def _entry(entry: Entry) -> str:
+def _entry(entry: Entry, *, printed: bool) -> str:
+    if printed:
+        return f"_{escape(entry.text)}_" if entry.value not in ("", DASH) else entry.value
     mark = _MARKS[entry.rank]
     return f"{mark}{escape(entry.text)}{mark}"
+
+
+def _findings(results: Results) -> list[str]:
+    """What the numbers say, in words."""
+    said = findings(results)
+    return ["\n".join(f"- {escape(sentence)}" for sentence in said)] if said else []
+
+
+def _remarks(table: Table) -> list[str]:
+    """What is odd about lines that papers printed."""
+    said = [line.remark for line in table.lines if line.remark]
+    return ["## Printed rows", "\n".join(f"- {escape(remark)}" for remark in said)] if said else []
 
 
 def _pipes(headings: Sequence[str], right: Sequence[bool], lines: Sequence[Sequence[str]]) -> str:

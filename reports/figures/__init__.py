@@ -7,12 +7,50 @@ from pathlib import Path
 
 from mtlbench.results import Results
 
-from . import balancing, conflicts, cosines, cost, delta_m, gallery, losses, norms, weights
+from . import (
+    affinity,
+    balancing,
+    conflicts,
+    cosine_matrix,
+    cosines,
+    cost,
+    delta_m,
+    errors,
+    gallery,
+    growth,
+    left_out,
+    losses,
+    norms,
+    profile,
+    ranks,
+    studies,
+    validation,
+    weights,
+)
 from .chart import Chart, save
 
 __all__ = ["Chart", "charts", "figures", "save"]
 
-_MODULES = (delta_m, cost, balancing, losses, weights, cosines, conflicts, norms, gallery)
+_MODULES = (
+    delta_m,
+    ranks,
+    cost,
+    profile,
+    growth,
+    affinity,
+    left_out,
+    balancing,
+    losses,
+    validation,
+    weights,
+    cosine_matrix,
+    cosines,
+    conflicts,
+    norms,
+    studies,
+    gallery,
+    errors,
+)
 
 
 @lru_cache(maxsize=1)

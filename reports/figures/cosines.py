@@ -17,8 +17,10 @@ from mtlbench.table import tabulate
 
 from . import heat
 from .chart import Chart
+from .leading import leading
 from .style import INK, PAGE, short
 
+_ROWS = 12
 _CAPTION = (
     "Cosine between the gradients of each pair of tasks, where the row's balancer takes them, over training "
     "(left to right; mean over seeds), and its mean at the right. Blue: the tasks pull together; red: they "
@@ -38,19 +40,18 @@ class HeatMap:
 
 def charts(results: Results) -> list[Chart]:
     """One chart, if any row recorded cosines."""
-    maps = prepare(results)
-    return [Chart("cosines", "Gradient cosines", _CAPTION, partial(draw, maps))] if maps else []
+    maps, note = prepare(results)
+    text = f"{_CAPTION} {note}".strip()
+    return [Chart("cosines", "Gradient cosines", text, partial(draw, maps))] if maps else []
 
 
-def prepare(results: Results) -> list[HeatMap]:
-    """A heat map for each row that has finite cosines."""
+def prepare(results: Results) -> tuple[list[HeatMap], str]:
+    """A heat map for each row that has finite cosines, and a note where rows are left out."""
     finite = results.cosines[np.isfinite(results.cosines["cosine"].to_numpy(dtype=float))]
     pairs = _pairs(finite, [task.name for task in results.tasks])
-    return [
-        _heat_map(name, finite[finite["row"] == row], pairs)
-        for row, name in tabulate(results).names().items()
-        if (finite["row"] == row).any()
-    ]
+    names = {row: name for row, name in tabulate(results).names().items() if (finite["row"] == row).any()}
+    chosen, note = leading(results, list(names), _ROWS)
+    return [_heat_map(names[row], finite[finite["row"] == row], pairs) for row in chosen], note
 
 
 def draw(maps: list[HeatMap]) -> Figure:

@@ -21,6 +21,7 @@ from matplotlib.ticker import (
 from mtlbench.results import Results
 from mtlbench.table import tabulate
 
+from .leading import leading
 from .style import PAGE, legend, line_style, short
 
 BINS = 40
@@ -29,6 +30,8 @@ SHADING = (
     f"averaged over {BINS} stretches of training; lines are means over seeds, shading (of up to {SHADED} "
     "rows) reaches from the lowest to the highest seed"
 )
+ROWS = 14
+"""Curves of one panel that can be told apart: with two kinds of dashes."""
 _LEGEND_LINES = 9  # that fit into a panel
 
 
@@ -54,19 +57,37 @@ def prepare(results: Results, value: str, frame: pd.DataFrame | None = None) -> 
     return {task: curves for task, curves in panels.items() if curves}
 
 
+def few(results: Results, frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The lines of the leading rows, and the sentence that says so behind a caption, empty where all are."""
+    held = set(frame["row"])
+    chosen, note = leading(results, [row for row in tabulate(results).names() if row in held], ROWS)
+    return (frame[frame["row"].isin(chosen)], f" {note}") if note else (frame, "")
+
+
 def of_rows(results: Results, frame: pd.DataFrame, value: str) -> list[Curve]:
-    """A curve for each row that has finite values in a column, in the order of the table."""
+    """A curve for each row that has finite values in a column, in the order of the table.
+
+    Means over equal stretches of training tame the noise of single steps; few steps stay as they are.
+    """
     finite = frame[np.isfinite(frame[value].to_numpy(dtype=float))]
-    return [
-        _curve(place, name, finite[finite["row"] == row], value)
-        for place, (row, name) in enumerate(tabulate(results).names().items())
-        if (finite["row"] == row).any()
-    ]
+    steps = finite.groupby("row")["step"]
+    last = steps.transform("max")
+    stretch = np.ceil(finite["step"] * BINS / last.clip(lower=1)) * last / BINS
+    edge = finite["step"].where(steps.transform("nunique") <= BINS, stretch)
+    binned = finite.groupby(["row", "seed", edge])[value].mean().unstack("seed")
+    names = {row: (place, name) for place, (row, name) in enumerate(tabulate(results).names().items())}
+    curves = [_curve(*names[row], of_row) for row, of_row in binned.groupby(level="row") if row in names]
+    return sorted(curves, key=lambda curve: curve.place)
+
+
+def columns_for(panels: int) -> int:
+    """How many of them stand side by side."""
+    return 3 if panels in (5, 6) else min(4, panels)
 
 
 def draw(panels: Panels, ylabel: str) -> Figure:
     """Up to four panels a line; the legend stands where the last line lacks a panel, else under all."""
-    columns = 3 if len(panels) in (5, 6) else min(4, len(panels))
+    columns = columns_for(len(panels))
     lines = -(-len(panels) // columns)
     names = {curve.place: curve.name for curves in panels.values() for curve in curves}
     width = PAGE if columns > 2 else PAGE * 0.7
@@ -79,7 +100,7 @@ def draw(panels: Panels, ylabel: str) -> Figure:
     figure = Figure(figsize=(width, 1.75 * lines + 0.2 + (0 if inside else key.height)), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False)
     for panel, (task, curves) in zip(axes.flat, panels.items(), strict=False):
-        _panel(panel, task, curves)
+        draw_panel(panel, task, curves)
     for panel in axes.flat[len(panels) :]:
         panel.set_axis_off()
     for panel in axes[:, 0]:
@@ -93,14 +114,15 @@ def draw(panels: Panels, ylabel: str) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, task: str, curves: list[Curve]) -> None:
+def draw_panel(axes: Axes, title: str, curves: list[Curve]) -> None:
+    """Lines and, where there are few of them, shading."""
     for curve in curves:
         axes.plot(curve.step, curve.mean, **line_style(curve.place))
         if len(curves) <= SHADED and (curve.high > curve.low).any():
             shade = line_style(curve.place)["color"]
             axes.fill_between(curve.step, curve.low, curve.high, color=shade, alpha=0.12, linewidth=0)
     _scale(axes, np.concatenate([curve.mean for curve in curves]))
-    axes.set_title(task)
+    axes.set_title(title)
     axes.grid()
     axes.locator_params(axis="x", nbins=4)
 
@@ -130,16 +152,14 @@ def _scale(axes: Axes, values: np.ndarray) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _curve(place: int, name: str, frame: pd.DataFrame, value: str) -> Curve:
-    """Means over equal stretches of training tame the noise of single steps."""
-    last = frame["step"].max()
-    edge = np.ceil(frame["step"] * BINS / max(last, 1)) * last / BINS
-    binned = frame.groupby(["seed", edge])[value].mean().unstack("seed")
+def _curve(place: int, name: str, binned: pd.DataFrame) -> Curve:
+    """From lines of (row, step) with a column a seed, NaN where it has no value."""
+    values = binned.to_numpy()[:, binned.notna().any().to_numpy()]
     return Curve(
         place,
         name,
-        binned.index.to_numpy(),
-        binned.mean(axis=1).to_numpy(),
-        binned.min(axis=1).to_numpy(),
-        binned.max(axis=1).to_numpy(),
+        binned.index.get_level_values("step").to_numpy(),
+        np.nanmean(values, axis=1),
+        np.nanmin(values, axis=1),
+        np.nanmax(values, axis=1),
     )

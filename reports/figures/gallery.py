@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,17 +12,20 @@ from PIL import Image
 from mtlbench.results import Results
 from mtlbench.table import tabulate
 
-from .chart import DPI, Chart
-from .style import GREY, PAGE, short
+from .chart import Chart
+from .leading import leading
+from .sheet import Sheet
+from .style import GREY, INK, PAGE, short
 
 SAMPLES = 4
 _HEADING = 0.2  # inches above the pictures
-_GAP = 0.015  # inches around a picture
+_HIGHEST = 8.5  # inches of a page
+_FEWEST = 3  # rows
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One validation image with its labels and every row's predictions.
+    """One image that was scored with its labels and every row's predictions.
 
     Attributes:
         tasks: the columns.
@@ -41,11 +44,12 @@ def charts(results: Results) -> list[Chart]:
     return [
         Chart(
             f"gallery_{i}",
-            f"Predictions on validation image {sample.sample}",
-            "Input and ground truth, then each row's predictions (one seed).",
-            partial(draw, sample),
+            f"Predictions on image {sample.sample}",
+            " ".join(["Input and ground truth, then each row's predictions (one seed).", note]).strip(),
+            partial(draw, shown),
         )
         for i, sample in enumerate(prepare(results)[:SAMPLES], start=1)
+        for shown, note in [_leading(results, sample)]
     ]
 
 
@@ -69,54 +73,46 @@ def prepare(results: Results) -> list[Sample]:
     return samples
 
 
-def draw(sample: Sample) -> Figure:
-    """Names and the input in the first column, then a column a task.
+def _leading(results: Results, sample: Sample) -> tuple[Sample, str]:
+    """The lines that fit on a page, and what that leaves out."""
+    names = tabulate(results).names()
+    present = {name for name, _ in sample.lines}
+    fitting = max(_FEWEST, int(_HIGHEST / _sheet(sample).cell[1]) - 1)  # the ground truth aside
+    rows, note = leading(results, [row for row, name in names.items() if name in present], fitting)
+    kept = {"ground truth", *(names[row] for row in rows)}
+    return replace(sample, lines=tuple(line for line in sample.lines if line[0] in kept)), note
 
-    All pictures are pasted into one image, whose axes' unit is an inch: axes for each would take seconds.
-    """
-    columns = len(sample.tasks) + 1
-    width = PAGE if columns > 3 else PAGE * 0.3 * columns
-    cell = _Cell(width / columns, width / columns * _aspect(sample))
-    height = cell.height * len(sample.lines)
-    figure = Figure(figsize=(width, height + _HEADING))
-    axes = figure.add_axes((0, 0, 1, 1))
-    canvas = Image.new("RGB", (round(width * DPI), round(height * DPI)), "white")
+
+def draw(sample: Sample) -> Figure:
+    """Names and the input in the first column, then a column a task."""
+    sheet, columns = _sheet(sample), len(sample.tasks) + 1
+    texts = []
     for line, (name, files) in enumerate(sample.lines):
         shown: list[Path | None] = [files.get(task) for task in sample.tasks]
         if line == 0 and sample.image is not None:
             shown = [sample.image, *shown]
         else:
-            text = short(name, 22, lines=4)
-            axes.text(cell.width - 0.06, (line + 0.5) * cell.height, text, ha="right", va="center")
+            x, y = sheet.middle(line, 0)
+            texts.append((x + sheet.cell[0] / 2 - 0.06, y, short(name, 22, lines=4), "right", INK))
         for column, path in enumerate(shown, start=columns - len(shown)):
             if path is None:
-                place = ((column + 0.5) * cell.width, (line + 0.5) * cell.height)
-                axes.text(*place, "no prediction", ha="center", va="center", color=GREY)
+                texts.append((*sheet.middle(line, column), "no prediction", "center", GREY))
             else:
-                cell.paste(canvas, path, line, column)
+                with Image.open(path) as picture:
+                    sheet.paste(picture, line, column)
+    axes = sheet.axes()
+    for x, y, text, side, colour in texts:
+        axes.text(x, y, text, ha=side, va="center", color=colour)
     titles = ["input | ground truth" if sample.image is not None else "", *sample.tasks]
     for column, title in enumerate(titles):
-        axes.text((column + 0.5) * cell.width, -0.06, title, ha="center", va="baseline", fontsize=8)
-    axes.imshow(canvas, extent=(0, width, height, 0), aspect="auto", interpolation="nearest", zorder=0)
-    axes.set(xlim=(0, width), ylim=(height, -_HEADING))
-    axes.set_axis_off()
-    return figure
+        axes.text(sheet.middle(0, column)[0], -0.06, title, ha="center", va="baseline", fontsize=8)
+    return sheet.figure
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """The room of a picture, in inches."""
-
-    width: float
-    height: float
-
-    def paste(self, canvas: Image.Image, path: Path, line: int, column: int) -> None:
-        """Put a picture where it belongs, with a gap around it."""
-        left, top = (column * self.width + _GAP) * DPI, (line * self.height + _GAP) * DPI
-        size = round((self.width - 2 * _GAP) * DPI), round((self.height - 2 * _GAP) * DPI)
-        with Image.open(path) as picture:
-            resized = picture.convert("RGB").resize(size, Image.Resampling.HAMMING)
-        canvas.paste(resized, (round(left), round(top)))
+def _sheet(sample: Sample) -> Sheet:
+    columns = len(sample.tasks) + 1
+    width = PAGE if columns > 3 else PAGE * 0.3 * columns
+    return Sheet(width, columns, len(sample.lines), _aspect(sample), above=_HEADING)
 
 
 def _aspect(sample: Sample) -> float:

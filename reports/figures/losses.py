@@ -16,8 +16,9 @@ _CAPTION = f"Training loss of each task, unweighted, {curves.SHADING}."
 
 def charts(results: Results) -> list[Chart]:
     """One chart, if any row has a history."""
-    panels = curves.prepare(results, "loss")
-    return [Chart("losses", "Training losses", _CAPTION, partial(draw, panels))] if panels else []
+    losses, note = curves.few(results, results.losses)
+    panels = curves.prepare(results, "loss", losses)
+    return [Chart("losses", "Training losses", _CAPTION + note, partial(draw, panels))] if panels else []
 
 
 def draw(panels: curves.Panels) -> Figure:

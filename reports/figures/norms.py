@@ -19,8 +19,9 @@ _CAPTION = (
 
 def charts(results: Results) -> list[Chart]:
     """One chart, if any row recorded norms."""
-    panels = curves.prepare(results, "norm", results.gradients)
-    return [Chart("norms", "Gradient norms", _CAPTION, partial(draw, panels))] if panels else []
+    gradients, note = curves.few(results, results.gradients)
+    panels = curves.prepare(results, "norm", gradients)
+    return [Chart("norms", "Gradient norms", _CAPTION + note, partial(draw, panels))] if panels else []
 
 
 def draw(panels: curves.Panels) -> Figure:

@@ -25,6 +25,9 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#4
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+BEYOND = "; those that reach the frame go on beyond it"
+"""Said of intervals of which some are longer than a figure has room for."""
+
 RC: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -110,6 +113,6 @@ def legend(handles: Sequence[Artist], width: float) -> Legend:
         return Legend((), 0, 0.0)
     labels = [str(handle.get_label()) for handle in handles]
     longest = max(len(line) for label in labels for line in label.split("\n"))
-    columns = max(1, min(4, len(handles), int(width / (0.062 * longest + 0.5))))
+    columns = max(1, min(4, len(handles), int(width / (0.057 * longest + 0.45))))
     lines = max(label.count("\n") + 1 for label in labels)
     return Legend(handles, columns, 0.1 + (0.05 + 0.12 * lines) * -(-len(handles) // columns))

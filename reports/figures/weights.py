@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from mtlbench.results import Results
@@ -21,16 +21,16 @@ _CAPTION = (
 
 def charts(results: Results) -> list[Chart]:
     """One chart, if the weights of any row change."""
-    panels = prepare(results)
-    return [Chart("weights", "Task weights", _CAPTION, partial(draw, panels))] if panels else []
+    losses, note = curves.few(results, changing(results))
+    panels = curves.prepare(results, "weight", losses)
+    return [Chart("weights", "Task weights", _CAPTION + note, partial(draw, panels))] if panels else []
 
 
-def prepare(results: Results) -> curves.Panels:
-    """Flat lines lie on each other and say what the balancer's name says: they are left out."""
+def changing(results: Results) -> pd.DataFrame:
+    """`Results.losses` without flat lines, which lie on each other and say what the balancer's name says."""
     losses = results.losses
     values = losses.groupby(["row", "seed", "task"])["weight"].nunique()
-    changing = values[values > 1].index.unique("row")
-    return curves.prepare(replace(results, losses=losses[losses["row"].isin(changing)]), "weight")
+    return losses[losses["row"].isin(values[values > 1].index.unique("row"))]
 
 
 def draw(panels: curves.Panels) -> Figure:

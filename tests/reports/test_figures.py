@@ -28,12 +28,11 @@ from PIL import Image
 from results_factory import UGLY, make_results, without_seeds
 
 from mtlbench.entries import DASH
-from mtlbench.results import Results
 from mtlbench.table import tabulate
 
-GRADIENTS = ["cosines", "conflicts", "norms"]
+GRADIENTS = ["cosine_means", "cosines", "conflicts", "norms"]
 CURVES = ["losses", "weights"]
-ALL = ["delta_m", "cost", "balancing", *CURVES, *GRADIENTS, "gallery_1", "gallery_2"]
+ALL = ["delta_m", "ranks", "cost", "profile", "balancing", *CURVES, *GRADIENTS, "gallery_1", "gallery_2"]
 LONG = tuple(f"A rather long method name, variant {i} with width={8 * i}" for i in range(12))
 
 
@@ -64,8 +63,11 @@ def test_every_figure_is_written_as_png_and_pdf(tmp_path: Path) -> None:
     ("options", "names"),
     [
         ({"candidates": 1, "seeds": 1, "tasks": 1}, ["delta_m", "cost", "losses"]),
-        ({"baseline": False, "cosines": False, "seeds": 2}, CURVES),
-        ({"labels": (*LONG, UGLY), "seeds": 2}, ["delta_m", "cost", "balancing", *CURVES, *GRADIENTS]),
+        ({"baseline": False, "cosines": False, "seeds": 2}, ["ranks", "cost", *CURVES]),
+        (
+            {"labels": (*LONG, UGLY), "seeds": 2},
+            ["delta_m", "ranks", "cost", "profile", "balancing", *CURVES, *GRADIENTS],
+        ),
     ],
 )
 def test_ugly_shapes_leave_out_what_has_no_data(
@@ -102,7 +104,8 @@ def test_nan_everywhere_is_survived(tmp_path: Path) -> None:
 
 def test_bars_carry_the_tables_numbers() -> None:
     results = without_seeds(make_results(candidates=4), 3, (0, 1, 2), "failed: hang")
-    bars = delta_m.prepare(results)
+    bars, note = delta_m.prepare(results)
+    assert note == ""
     table = tabulate(results)
     place = table.index("delta_m")
     expected = [line.entries[place] for line in table.lines if line.role == "candidate"]
@@ -110,8 +113,33 @@ def test_bars_carry_the_tables_numbers() -> None:
     assert all(np.mean(bar.values) == pytest.approx(bar.mean) for bar in bars if bar.mean is not None)
     assert [len(bar.values) for bar in bars] == [3, 3, 3, 0]
     drawn = texts(delta_m.draw(bars))
-    assert drawn[:3] == [entry.text for entry in expected[:3]]
+    assert drawn[:3] == [entry.value for entry in expected[:3]]
+    for bar in bars[:3]:
+        assert bar.interval is not None
+        assert bar.interval[0] < min(bar.values) < max(bar.values) < bar.interval[1]
     assert drawn[3] == "— failed: hang"
+
+
+def test_bars_of_one_method_are_named_by_what_tells_them_apart() -> None:
+    results = make_results(candidates=3)
+    tunings = ["full", "lora", "decoder", *["full"] * (len(results.rows) - 3)]
+    method = results.rows["method"].where(results.rows["role"] != "candidate", "Shared")
+    rows = results.rows.assign(method=method, balancer="Equal", tuning=tunings)
+    bars, _ = delta_m.prepare(replace(results, rows=rows))
+    assert [bar.group for bar in bars] == ["full", "lora", "decoder"]
+    bars, _ = delta_m.prepare(replace(results, rows=rows.assign(tuning="full")))
+    assert {bar.group for bar in bars} == {"Shared"}
+
+
+def test_captions_say_that_intervals_are_cut() -> None:
+    def captions(seeds: int) -> list[str]:
+        made = make_results(seeds=seeds)
+        far_apart = made.delta_m.assign(delta_m=made.delta_m["seed"] % 2 * 8.0 - 4)
+        results = replace(made, delta_m=far_apart)
+        return [chart.caption for figure in (delta_m, cost) for chart in figure.charts(results)]
+
+    assert all("go on beyond" in caption for caption in captions(2))
+    assert "go on beyond" not in captions(10)[0]
 
 
 def test_bars_are_named_where_colours_run_out() -> None:
@@ -124,10 +152,9 @@ def test_bars_are_named_where_colours_run_out() -> None:
 
 
 def test_points_are_named_without_overlap() -> None:
-    found = cost.prepare(make_results(labels=LONG))
-    assert len(found) == 13
-    assert sum(point.hollow for point in found) == 1
-    assert len(set(texts(cost.draw(found)))) == 13
+    found = balancing.prepare(make_results(labels=LONG))
+    assert len(found) == 12
+    assert len(set(texts(balancing.draw(found)))) == 12
     places = points.spread([0.1, 0.5, 0.51, 0.52, 0.99, 1.0], 0.1)
     assert min(np.diff(places)) >= 0.1 - 1e-9
     assert 0 <= places[0] <= places[-1] <= 1
@@ -150,7 +177,7 @@ def test_rows_whose_weights_never_change_are_left_out_of_the_weights() -> None:
     results = make_results(candidates=3)
     panels = curves.prepare(results, "weight")
     assert [curve.name for curve in panels["edge"]] == ["DeGMix · equal", "DeGMix · uncertainty"]
-    panels = weights.prepare(results)
+    panels = curves.prepare(results, "weight", weights.changing(results))
     assert [curve.name for curve in panels["edge"]] == ["DeGMix · uncertainty"]
 
 
@@ -175,7 +202,7 @@ def test_a_chart_is_drawn_once_for_all_reports(tmp_path: Path, monkeypatch: pyte
 
 def test_heat_maps_hold_the_mean_cosines() -> None:
     results = make_results(candidates=2, tasks=3)
-    heat_map = cosines.prepare(results)[1]
+    heat_map = cosines.prepare(results)[0][1]
     assert heat_map.pairs == ("semseg · depth", "semseg · normals", "depth · normals")
     frame = results.cosines
     given = frame[(frame["row"] == 1) & (frame["task_a"] == "depth")]["cosine"].mean()
@@ -187,7 +214,7 @@ def test_heat_maps_have_the_same_lines() -> None:
     frame = results.cosines
     lacks = (frame["row"] == 1) & (frame["task_a"] == "depth")
     swapped = frame[~lacks].sort_values("task_b", ascending=False)
-    first, second = cosines.prepare(replace(results, cosines=swapped))
+    (first, second), _ = cosines.prepare(replace(results, cosines=swapped))
     assert first.pairs == second.pairs == ("semseg · depth", "semseg · normals", "depth · normals")
     assert np.isnan(second.values[2]).all()
     assert texts(cosines.draw([second]))[2] == DASH
@@ -217,7 +244,8 @@ def test_a_row_that_ends_early_is_grey_after_its_end() -> None:
 def test_cost_of_balancers_stands_beside_what_they_bring() -> None:
     results = make_results(candidates=6)
     found = {point.name: point for point in balancing.prepare(results)}
-    assert set(found) == {line.name for line in points_of(results)}
+    names, roles = tabulate(results).names(), results.rows["role"]
+    assert set(found) == {name for row, name in names.items() if roles[row] == "candidate"}
     assert found["Multi-task · pcgrad"].x == pytest.approx(35)
     assert found["Multi-task · pcgrad"].kind == "representation"
     assert found["DeGMix · equal"].kind == "losses only"
@@ -225,11 +253,6 @@ def test_cost_of_balancers_stands_beside_what_they_bring() -> None:
         results.delta_m[results.delta_m["row"] == 0]["delta_m"].mean()
     )
     assert balancing.charts(make_results(baseline=False)) == []
-
-
-def points_of(results: Results) -> list[points.Point]:
-    """Those of the other scatter plot but for the baseline's."""
-    return [point for point in cost.prepare(results) if not point.hollow]
 
 
 @pytest.mark.parametrize(
@@ -270,6 +293,12 @@ def test_gallery_lists_ground_truth_then_rows(tmp_path: Path) -> None:
     again = gallery.prepare(results)[0]
     assert "depth" not in again.lines[1][1]
     assert "no prediction" in texts(gallery.draw(again))
+
+
+def test_a_gallery_has_no_more_rows_than_a_page(tmp_path: Path) -> None:
+    chart = gallery.charts(make_results(tmp_path, candidates=15, seeds=1))[0]
+    assert "of 16 rows with the highest Δm are shown." in chart.caption
+    assert chart.draw().get_figheight() < 9
 
 
 def test_files_are_the_same_each_time(tmp_path: Path) -> None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import re
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from mtlbench.reports.figures import charts
 from mtlbench.reports.gain import gain
 from mtlbench.reports.html import html
 from PIL import Image
 from results_factory import UGLY, make_results, without_seeds
 
 from mtlbench.caption import caption
+from mtlbench.layouts.main import main_table
 from mtlbench.registry import registry
 from mtlbench.results import Results
-from mtlbench.table import tabulate
 
 VOID = {"meta", "img", "input", "link", "br"}
 
@@ -58,19 +62,24 @@ class Page(HTMLParser):
             self.tables[tables[-1]][-1][-1] = (text + data, kind)
 
 
-def images(page: Page) -> list[tuple[Image.Image, str]]:
-    """The page's pictures, decoded, with their alternative texts."""
-    values = [
-        (name, value) for tag, name, value in page.attributes if tag == "img" and name in ("src", "alt")
-    ]
-    sources = [value for name, value in values if name == "src"]
-    alternatives = [value for name, value in values if name == "alt"]
+def decoded(sources: Iterable[str]) -> list[Image.Image]:
+    """Pictures of data URIs."""
     found = []
-    for source, alternative in zip(sources, alternatives, strict=False):  # the dialog's has no source yet
+    for source in sources:
         image = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
         image.load()
-        found.append((image, alternative))
+        found.append(image)
     return found
+
+
+def gallery_pictures(source: str) -> list[Image.Image]:
+    """All of the gallery's, decoded."""
+    (text,) = re.findall(r'<script type="application/json" id="gallery-data">(.*?)</script>', source)
+    sources = []
+    for sample in json.loads(text)["samples"]:
+        sources += [sample["image"], *sample["truth"].values()]
+        sources += [found for row in sample["rows"] for found in row["predictions"].values()]
+    return decoded(sources)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +105,7 @@ def page(source: str) -> Page:
 
 
 def test_tables_hold_the_numbers_and_marks(page: Page, results: Results) -> None:
-    for name, table in (("results-table", tabulate(results)), ("gain-table", gain(results))):
+    for name, table in (("results-table", main_table(results)), ("gain-table", gain(results))):
         assert table is not None
         assert len(page.tables[name]) == len(table.lines)
         for cells, line in zip(page.tables[name], table.lines, strict=True):
@@ -120,12 +129,15 @@ def test_nothing_is_fetched(source: str, page: Page) -> None:
 def test_labels_are_escaped(source: str, page: Page) -> None:
     assert UGLY in page.text
     assert "alert(1)" in page.text
-    assert source.count("<script>") == 1
+    assert source.count("<script>") == 1  # the others hold data
+    assert "<script>alert" not in source
     assert "1 of 2 seeds <failed>" in page.text
 
 
-def test_pictures_are_whole(page: Page, results: Results) -> None:
-    assert len(images(page)) == 8 + len(results.pictures)
+def test_pictures_are_whole(source: str, page: Page, results: Results) -> None:
+    figures = [v for tag, name, v in page.attributes if (tag, name) == ("img", "src")]
+    assert len(decoded(figures)) == len([c for c in charts(results) if not c.name.startswith("gallery")])
+    assert len(gallery_pictures(source)) == len(results.pictures)
 
 
 def test_page_says_what_the_caption_says(page: Page, results: Results) -> None:
@@ -142,8 +154,7 @@ def test_large_pictures_are_shrunk(tmp_path: Path) -> None:
     for picture in results.pictures:
         noise.save(picture.path)
     (path,) = html(results, tmp_path)
-    parsed = Page(path.read_text(encoding="utf-8"))
-    shown = [image for image, alt in images(parsed) if "semseg" in alt or "input" in alt]
+    shown = gallery_pictures(path.read_text(encoding="utf-8"))
     assert [image.size for image in shown] == [(480, 240)] * len(results.pictures)
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from mtlbench.reports.csv import csv
+from mtlbench.reports.csv import csv, tidy
 from mtlbench.reports.gain import gain
 from mtlbench.reports.latex import environment, escape, latex
 from mtlbench.reports.markdown import markdown
 from results_factory import UGLY, make_results, unfinished, without_seeds
 
 from mtlbench.entries import DASH
+from mtlbench.layouts.choose import LAYOUTS
+from mtlbench.layouts.main import main_table, with_look
+from mtlbench.layouts.settings import COST_NAMES
 from mtlbench.registry import registry
 from mtlbench.results import Results
 from mtlbench.table import Table, tabulate
@@ -40,7 +44,7 @@ def markdown_tables(text: str) -> list[list[list[str]]]:
 
 
 def test_csv_holds_every_number(results: Results, tmp_path: Path) -> None:
-    (path,) = csv(results, tmp_path)
+    path, _ = csv(results, tmp_path)
     read = pd.read_csv(path, keep_default_na=True)
     scores = read[read["task"].notna()]
     joined = scores.merge(results.scores, on=["row", "seed", "task", "metric"], suffixes=("", "_given"))
@@ -51,6 +55,7 @@ def test_csv_holds_every_number(results: Results, tmp_path: Path) -> None:
         "delta_m": results.delta_m,
         "parameters": results.costs,
         "macs": results.costs,
+        "module_macs": results.costs,
     }.items():
         lines = read[read["metric"] == name].merge(frame, on=["row", "seed"])
         assert len(lines) == len(frame)
@@ -64,7 +69,7 @@ def test_csv_holds_every_number(results: Results, tmp_path: Path) -> None:
 def test_markdown_tables_equal_the_tables(results: Results, tmp_path: Path) -> None:
     path, *pictures = markdown(results, tmp_path)
     main, gains, failures = markdown_tables(path.read_text(encoding="utf-8"))
-    for found, table in ((main, tabulate(results)), (gains, gain(results))):
+    for found, table in ((main, main_table(results)), (gains, gain(results))):
         assert isinstance(table, Table)
         assert len(found) == 1 + len(table.lines)
         for cells, line in zip(found[1:], table.lines, strict=True):
@@ -106,7 +111,7 @@ def test_gain_of_a_missing_number_is_a_dash() -> None:
 
 
 def test_latex_numbers_equal_the_table(results: Results) -> None:
-    text, table = environment(results), tabulate(results)
+    text, table = environment(results), main_table(results)
     body = [line for line in text.splitlines() if r"\tabularnewline" in line][2:]
     assert len(body) == len(table.lines)
     for source, line in zip(body, table.lines, strict=True):
@@ -130,8 +135,13 @@ def test_latex_escapes() -> None:
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles_and_fits(results: Results, tmp_path: Path) -> None:
-    _, document = latex(results, tmp_path)
+@pytest.mark.parametrize("layout", [*LAYOUTS, "wide"])
+def test_latex_compiles_and_fits(layout: str, results: Results, tmp_path: Path) -> None:
+    """Every layout with ugly labels, and one of more columns than a page is wide."""
+    settings = {row: {"method": {"name": "x", "options": {UGLY: [UGLY, str(row)]}}} for row in range(3)}
+    wide = {"columns": ["labels", *[task.metric for task in results.tasks], "tasks", "trained", *COST_NAMES]}
+    look = wide if layout == "wide" else {"layout": layout}
+    _, document = latex(with_look(replace(results, settings=settings), look), tmp_path)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", document.name]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
@@ -145,3 +155,10 @@ def test_grid_that_has_nothing_yet(name: str, tmp_path: Path) -> None:
     assert all(path.is_file() for path in paths)
     assert all("Single task" in path.read_text() for path in paths if path.name != "table_document.tex")
     assert (name == "figures") == (not paths)
+
+
+def test_numbers_are_written_as_pandas_writes_them(results: Results, tmp_path: Path) -> None:
+    """Ugly labels, and rows without numbers among them."""
+    scores, expected = csv(results, tmp_path)[0], tmp_path / "expected.csv"
+    tidy(results).to_csv(expected, index=False)
+    assert scores.read_bytes() == expected.read_bytes()

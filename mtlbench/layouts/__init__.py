@@ -1,0 +1,1 @@
+"""Layouts: which columns, order, groups and company of published rows a table has."""
