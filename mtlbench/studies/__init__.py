@@ -1,0 +1,1 @@
+"""Studies: many trials of one setting, on images that no table uses."""
