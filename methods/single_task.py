@@ -12,6 +12,8 @@ from .multi_task import MultiTask
 class SingleTask(MultiTask):
     """Single-task baseline: a network for each task, with the multi-task baseline's head."""
 
+    paper = "Bruggemann et al., ICCV 2021"
+    code = "the baseline in the released code, brdav/atrc"
     one_task: ClassVar[bool] = True
 
     @classmethod

@@ -1,7 +1,6 @@
 """The gating unit that a task's tokens pass before they are decoded."""
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class SpatialGate(nn.Module):
@@ -15,6 +14,7 @@ class SpatialGate(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.expand = nn.Linear(dim, 2 * dim)
+        self.gelu = nn.GELU()
         self.gate_norm = nn.LayerNorm(dim)
         self.gate = nn.Linear(dim, dim)
         self.project = nn.Linear(dim, dim)
@@ -23,5 +23,5 @@ class SpatialGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
-        u, v = F.gelu(self.expand(self.norm(x))).chunk(2, dim=-1)
+        u, v = self.gelu(self.expand(self.norm(x))).chunk(2, dim=-1)
         return x + self.project(u * self.gate(self.gate_norm(v)))

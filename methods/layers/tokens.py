@@ -1,8 +1,10 @@
 """Maps to tokens and back, and what makes the tokens that a head works on."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from mtlbench.backbones.base import pad_to_multiple
+from .features import FeatureConv2d
 
 
 def to_tokens(x: Tensor) -> Tensor:
@@ -16,26 +18,19 @@ def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class PatchEmbed(nn.Module):
-    """Every 4x4 patch becomes a token; maps are padded with zeros right and below."""
+    """Every 4x4 patch becomes a token; maps are padded with zeros right and below.
+
+    Of several feature maps it takes the concatenation at the first one's size.
+    """
 
     def __init__(self, channels: int, dim: int, *, patch: int = 4) -> None:
         super().__init__()
         self.patch = patch
-        self.projection = nn.Conv2d(channels, dim, patch, stride=patch)
+        self.projection = FeatureConv2d(channels, dim, patch, stride=patch)
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, D, ceil(H / 4), ceil(W / 4))."""
-        x = self.projection(pad_to_multiple(x, self.patch))
-        return self.norm(x.movedim(1, -1)).movedim(-1, 1)
-
-
-class PixelEmbed(nn.Sequential):
-    """Every pixel becomes a token: a linear map and LayerNorm."""
-
-    def __init__(self, channels: int, dim: int) -> None:
-        super().__init__(nn.Linear(channels, dim), nn.LayerNorm(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, D, H, W)."""
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+    def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
+        """(B, C, H, W), or maps with as many channels together -> (B, D, ceil(H / 4), ceil(W / 4))."""
+        height, width = (x if isinstance(x, Tensor) else x[0]).shape[-2:]
+        projected = self.projection(x, extra=(-height % self.patch, -width % self.patch))
+        return self.norm(projected.movedim(1, -1)).movedim(-1, 1)

@@ -1,0 +1,1 @@
+"""ATRC: which task attends to which, and in what way, searched and then trained."""

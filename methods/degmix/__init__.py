@@ -1,0 +1,1 @@
+"""DeGMix, for pyramids of features and plain ViTs."""

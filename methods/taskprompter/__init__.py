@@ -1,0 +1,1 @@
+"""TaskPrompter: `taskprompter.py` is the method, the other files are its parts."""
