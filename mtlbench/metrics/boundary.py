@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from mtlbench.boundary.protocols import Truth, find_protocol
-from mtlbench.labels import IGNORE
+from mtlbench.ignored import IGNORE
 
 METER_POS_WEIGHT = 0.95
 """Of positive pixels in the published meters, whatever the training used."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mtlbench.labels import IGNORE
+from mtlbench.ignored import IGNORE
 
 NAN = float("nan")
 TINY = 1e-12

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mtlbench.labels import IGNORE
+from mtlbench.ignored import IGNORE
 
 
 class SegmentationScores(Metric):

@@ -28,6 +28,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> GridRuns:
 def with_depth(grid: GridRuns, folder: Path, *, tasks: int, rmse: float) -> Runs:
     """The runs again, with another score in the cells of so many tasks."""
     for cell, result in grid.results().items():
+        del result["checksum"]
         if len(result["scores"]) == tasks and "depth" in result["scores"]:
             result["scores"]["depth"][RMSE] = rmse
         place = folder / "cells" / cell
