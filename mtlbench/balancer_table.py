@@ -62,13 +62,14 @@ def balancers(results: Results) -> Table | None:
 
 def warnings(results: Results) -> list[str]:
     """A sentence for each row whose balancer had no solution in some steps."""
-    frame, said = weighed(results), []
-    for row, name in tabulate(results).names().items():
-        counts = frame.loc[frame["row"] == row, ["failures", "steps"]]
-        failures, steps = (int(counts[column].sum()) for column in counts)
-        if failures:
-            said.append(f"{name}: no solution in {failures} of {steps} steps; {_INSTEAD}.")
-    return said
+    counts = weighed(results).groupby("row")[["failures", "steps"]].sum()
+    failing = {row: (int(f), int(s)) for row, f, s in counts.itertuples() if f > 0}
+    names = tabulate(results).names() if failing else {}
+    return [
+        f"{name}: no solution in {failing[row][0]} of {failing[row][1]} steps; {_INSTEAD}."
+        for row, name in names.items()
+        if row in failing
+    ]
 
 
 def weighed(results: Results) -> pd.DataFrame:

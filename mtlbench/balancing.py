@@ -17,7 +17,7 @@ exactly zero. The parameters of one task alone get the gradient of that task's o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlbench.errors import MtlbenchError
+from mtlbench.search.spaces import Domain
 from mtlbench.tasks import Tasks
 
 Place = Literal["parameters", "representation", "last_layer"]
@@ -71,12 +72,23 @@ class Balancer(nn.Module):
     sees_change: ClassVar[bool] = False
     """True: `observe_change` is called, which costs one more forward pass per step."""
 
+    search_space: ClassVar[Mapping[str, Domain]] = {}
+    """Option -> the values that it is sensible to tune it over; the default is one of them."""
+
+    tuned_as: ClassVar[str | None] = None
+    """The balancer that takes tuned values, where this one has no options of its own."""
+
     lr: float = 0.0
     """Learning rate of the balancer's own parameters, if it has any."""
 
     def __init__(self, tasks: Tasks) -> None:
         super().__init__()
         self.task_names = tuple(tasks)
+
+    @classmethod
+    def search_defaults(cls, tasks: Tasks) -> Mapping[str, Mapping[str, float]]:
+        """Option of weights by task -> those that it has by default; none: all tasks weigh 1."""
+        return {}
 
     def observe(self, step: Step) -> None:
         """Called after every optimizer step, for bookkeeping."""

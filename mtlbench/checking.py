@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from mtlbench.errors import DataError
-from mtlbench.labels import IGNORE, ClassMap, Normals, unit_normals
+from mtlbench.ignored import IGNORE
+from mtlbench.labels import ClassMap, Normals, unit_normals
 from mtlbench.tasks import Task, Tasks
 
 if TYPE_CHECKING:

@@ -13,13 +13,29 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from mtlbench import cli_data, cli_scores
+from mtlbench.cli_options import (
+    AddressOption,
+    ExecutorOption,
+    GridArgument,
+    JobsOption,
+    ParallelOption,
+    PluginsOption,
+    RunsArgument,
+    RunsOption,
+    SetOption,
+    SlurmOption,
+    StorageOption,
+    StoreOption,
+    console,
+)
 from mtlbench.errors import MtlbenchError
-from mtlbench.registry import FAMILIES, Plugin, registry, unknown
+from mtlbench.files import is_full
+from mtlbench.registry import FAMILIES
 
 EXIT_WRONG_INPUT = 2
-METRICS = ("metric", "metrics")
+EXIT_DISK_FULL = 1
 
 app = typer.Typer(
     name="mtlbench",
@@ -28,30 +44,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-data = typer.Typer(help="Make or check data.", no_args_is_help=True)
-app.add_typer(data, name="data")
-
-GridArgument = Annotated[
-    str, typer.Argument(metavar="GRID", help="A grid file, or the name of a ready grid.")
+app.add_typer(cli_data.data, name="data")
+LayoutOption = Annotated[
+    Literal["auto", "comparison", "balancers", "protocols", "ablation", "tuning"] | None,
+    typer.Option(help="Form of the table. Default: the grid's, or what it varies decides."),
 ]
-RunsOption = Annotated[
-    Path, typer.Option("--runs", help="Folder of all runs; finished cells there are used again.")
-]
-RunsArgument = Annotated[Path, typer.Argument(metavar="RUNS", help="A folder of runs.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. recipe.iterations=50."),
-]
-PluginsOption = Annotated[
-    list[str] | None, typer.Option("--plugins", help="A Python file that holds plugins.")
-]
-JobsOption = Annotated[int | None, typer.Option(help="Cells at a time. Default: the GPUs, or the cores.")]
-StoreOption = Annotated[
-    str | None,
-    typer.Option("--store", envvar="MTLBENCH_STORE", help="Database URL. Default: SQLite in RUNS."),
-]
-
-_console = Console(width=None if sys.stdout.isatty() else 150)
 
 
 def main() -> None:
@@ -71,6 +68,11 @@ def run_from_arguments() -> int:
             f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False
         )
         return EXIT_WRONG_INPUT
+    except OSError as error:
+        if not is_full(error):
+            raise
+        logging.getLogger("mtlbench").error("%s; nothing is lost: the same command goes on", error)
+        return EXIT_DISK_FULL
     return 0
 
 
@@ -93,17 +95,23 @@ def run(
     plugins: PluginsOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before large grids.")] = False,
     store: StoreOption = None,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
+    slurm: SlurmOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Slurm: print what would be submitted.")] = False,
 ) -> None:
     """Run a grid: compute what is not done yet, then write the report. Ctrl-C stops in good order."""
     from mtlbench import commands
+    from mtlbench.executors.choose import Where
+    from mtlbench.store import Runs
 
     code = commands.run(
         grid,
-        commands.runs_at(runs, store),
-        _console,
+        Runs(runs, store),
+        console,
         overrides=overrides or [],
         plugins=plugins or [],
-        jobs=jobs,
+        where=Where(executor, jobs, address, tuple(slurm or ()), dry_run),
         yes=yes,
     )
     raise typer.Exit(code)
@@ -116,32 +124,76 @@ def plan(
     overrides: SetOption = None,
     plugins: PluginsOption = None,
     store: StoreOption = None,
+    jobs: JobsOption = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Measure some steps of what was never run.")] = False,
 ) -> None:
-    """Show every cell of a grid with its state: new, interrupted, running, failed, stale, done or skipped."""
-    from mtlbench import commands
+    """Show every cell of a grid with its state (new, done, failed, stale, blocked, ...), why, and time."""
+    from mtlbench import plan_command
+    from mtlbench.store import Runs
 
-    place = commands.runs_at(runs, store)
-    raise typer.Exit(commands.plan(grid, place, _console, overrides=overrides or [], plugins=plugins or []))
+    place = Runs(runs, store)
+    plan_command.plan(
+        grid, place, console, overrides=overrides or [], plugins=plugins or [], jobs=jobs, probe=probe
+    )
 
 
 @app.command()
-def status(runs: RunsArgument = Path("runs"), store: StoreOption = None) -> None:
-    """Show how far the grids of a folder of runs are."""
-    from mtlbench import commands
+def status(
+    runs: RunsArgument = Path("runs"),
+    grid: Annotated[str | None, typer.Option(help="Name of one grid. Default: all.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Until nothing is left to run, or Ctrl-C.")
+    ] = False,
+    interval: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")] = 2.0,
+    store: StoreOption = None,
+) -> None:
+    """Show how far the grids of a folder of runs are; also while they run, from wherever."""
+    from mtlbench import status_command
+    from mtlbench.store import Runs
 
-    raise typer.Exit(commands.status(commands.runs_at(runs, store), _console))
+    status_command.status(Runs(runs, store), console, grid=grid, watch=watch, interval=interval)
 
 
 @app.command()
 def report(
     runs: RunsArgument = Path("runs"),
     grid: Annotated[str | None, typer.Option(help="Name of one grid. Default: all.")] = None,
+    layout: LayoutOption = None,
+    columns: Annotated[str | None, typer.Option(help="Of the table, a,b,c. Default: the layout's.")] = None,
+    group: Annotated[str | None, typer.Option(help="Label by which lines stand together, or none.")] = None,
+    spread: Annotated[
+        Literal["std", "interval", "none"] | None, typer.Option(help="What stands behind means over seeds.")
+    ] = None,
     store: StoreOption = None,
 ) -> None:
     """Write tables, figures and the HTML page from what is in the store."""
-    from mtlbench import commands
+    from mtlbench import report_command
+    from mtlbench.store import Runs
 
-    raise typer.Exit(commands.report(commands.runs_at(runs, store), _console, grid=grid))
+    look = {"layout": layout, "columns": columns, "group": group, "spread": spread}
+    report_command.report(Runs(runs, store), console, grid=grid, look=look)
+
+
+@app.command()
+def profile(
+    grid: GridArgument,
+    time: Annotated[bool, typer.Option("--time/--no-time", help="Measure time and memory, too.")] = True,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: a GPU if any.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
+    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH. Default: the data set's.")] = None,
+    repeat: Annotated[
+        int, typer.Option("--runs-per-measure", min=1, help="Passes that a median is taken of.")
+    ] = 5,
+    out: Annotated[Path | None, typer.Option(help="Write the table to a .csv, .md or .json file.")] = None,
+    overrides: SetOption = None,
+    plugins: PluginsOption = None,
+) -> None:
+    """Parameters, multiply-accumulates, time and memory of a grid's networks, beside published numbers."""
+    from mtlbench import profile_command
+
+    request = profile_command.Request(time, device, batch, size, repeat, out)
+    code = profile_command.profile(grid, console, request, overrides=overrides or [], plugins=plugins or [])
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -155,97 +207,71 @@ def rerun(
     ] = False,
     jobs: JobsOption = None,
     store: StoreOption = None,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
+    slurm: SlurmOption = None,
 ) -> None:
-    """Run failed or stale cells again, and only those."""
+    """Run failed or stale cells again, and what waited for them."""
     from mtlbench import commands
+    from mtlbench.executors.choose import Where
+    from mtlbench.store import Runs
 
-    raise typer.Exit(
-        commands.rerun(commands.runs_at(runs, store), _console, failed=failed, stale=stale, jobs=jobs)
+    where = Where(executor, jobs, address, tuple(slurm or ()))
+    place = Runs(runs, store)
+    raise typer.Exit(commands.rerun(place, console, failed=failed, stale=stale, where=where))
+
+
+@app.command()
+def tune(
+    grid: GridArgument,
+    trials: Annotated[int | None, typer.Option(min=1, help="Of each study. Default: the grid's.")] = None,
+    runs: RunsOption = Path("runs"),
+    storage: StorageOption = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the trials of earlier calls.")] = False,
+    jobs: JobsOption = None,
+    overrides: SetOption = None,
+    plugins: PluginsOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before many cells.")] = False,
+    store: StoreOption = None,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
+    slurm: SlurmOption = None,
+    parallel: ParallelOption = None,
+) -> None:
+    """Tune task weights or other options on held-out training images, then compare with the defaults."""
+    from mtlbench import tune_command
+    from mtlbench.executors.choose import Where
+    from mtlbench.store import Runs
+
+    code = tune_command.tune(
+        grid,
+        Runs(runs, store),
+        store,
+        console,
+        wanted=tune_command.Wanted(trials, storage, parallel, fresh),
+        overrides=overrides or [],
+        plugins=plugins or [],
+        where=Where(executor, jobs, address, tuple(slurm or ())),
+        yes=yes,
     )
+    raise typer.Exit(code)
 
 
 @app.command()
 def reindex(runs: RunsArgument = Path("runs"), store: StoreOption = None) -> None:
     """Build the index anew from the run folders."""
-    from mtlbench import commands
+    from mtlbench.store import Runs
 
-    _console.print(f"{commands.runs_at(runs, store).reindex()} cells indexed")
-
-
-@data.command("make")
-def make_data(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set that can be made: rooms.")],
-    root: Annotated[str, typer.Option(help="Folder to write to.")] = "data/rooms",
-    layout: Annotated[str | None, typer.Option(help="Write it as another data set's files.")] = None,
-    train: Annotated[int, typer.Option(help="Training images.")] = 1000,
-    val: Annotated[int, typer.Option(help="Validation images.")] = 200,
-    size: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTH. Default: 96x128, or the layout's own.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the scenes.")] = 0,
-) -> None:
-    """Make synthetic data, in its own form or in the exact layout of another data set."""
-    dataset = registry.load("dataset", name)
-    dataset.make(root=root, layout=layout, train=train, val=val, size=size, seed=seed)
-    _console.print(f"{train} training and {val} validation images of {escape(name)} in {escape(root)}")
-
-
-@data.command("check")
-def check_data(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set.")],
-    root: Annotated[str, typer.Argument(metavar="ROOT", help="Its folder.")],
-    samples: Annotated[int | None, typer.Option(min=1, help="Read only so many of each split.")] = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Of the data set.")
-    ] = None,
-) -> None:
-    """Check a data set: files, sizes, values, splits, checksums; exit code 1 when something is damaged."""
-    from mtlbench import data_commands
-
-    raise typer.Exit(data_commands.check(name, root, _console, count=samples, options=options or []))
-
-
-@app.command("score-boundaries")
-def score_boundaries(
-    predictions: Annotated[
-        Path, typer.Argument(metavar="PRED_DIR", help="Predictions: 8-bit .png, or .npy.")
-    ],
-    truths: Annotated[Path, typer.Argument(metavar="GT_DIR", help="Ground truths: .png, .npy or .mat.")],
-    protocol: Annotated[
-        str, typer.Option(help="edge.seism.nyud, edge.seism.pascal, edge.mti.pascal or edge.bsds.")
-    ] = "edge.seism.nyud",
-    truth: Annotated[
-        Literal["edges", "labels", "boundaries"] | None,
-        typer.Option(help="What ground truths hold. Default: the protocol's."),
-    ] = None,
-    max_dist: Annotated[
-        float | None, typer.Option(help="Largest distance of matched pixels, as a share of the diagonal.")
-    ] = None,
-    nms: Annotated[
-        bool | None, typer.Option("--nms/--no-nms", help="Non-maximum suppression of predictions.")
-    ] = None,
-    thresholds: Annotated[int | None, typer.Option(help="So many evenly spaced ones.")] = None,
-    ids: Annotated[
-        Path | None, typer.Option(help="A file that names the images to score, one a line. Default: all.")
-    ] = None,
-    plot: Annotated[Path, typer.Option(help="Where to draw precision over recall.")] = Path("boundaries.png"),
-    jobs: Annotated[int | None, typer.Option(help="Images at a time. Default: the cores.")] = None,
-) -> None:
-    """Score a folder of predicted boundaries: odsF, oisF, AP and the precision-recall curve."""
-    from mtlbench.boundary import command
-
-    changed = command.changed_protocol(
-        protocol, max_dist=max_dist, nms=nms, thresholds=thresholds, truth=truth
-    )
-    command.score_folders(predictions, truths, changed, _console, ids=ids, plot=plot, jobs=jobs)
+    console.print(f"{Runs(runs, store).reindex()} cells indexed")
 
 
 @app.command("run-cell", hidden=True)
 def run_cell(job: Annotated[Path, typer.Argument(help="job.json of a run folder.")]) -> None:
     """Run one cell in this process; the grid's driver starts it."""
     from mtlbench import cell
+    from mtlbench.folder import read_job
 
-    raise typer.Exit(cell.run_cell(cell.read_job(job)))
+    raise typer.Exit(cell.run_cell(read_job(job)))
 
 
 @app.command("list")
@@ -258,54 +284,12 @@ def list_plugins(
     plugins: PluginsOption = None,
 ) -> None:
     """List plugins with what they are and where they come from, or metrics with what they measure."""
-    if family in METRICS:
-        _list_metrics(task)
-        return
-    if task is not None:
-        raise MtlbenchError(f"only `list metrics` takes a task, got `list {family} {task}`")
-    for file in plugins or []:
-        registry.add_file(file)
-    families = FAMILIES if family is None else (_family(family),)
-    for name in families:
-        table = Table(title=name, title_justify="left", title_style="bold", box=None, show_header=False)
-        for plugin in registry.offered(name):
-            table.add_row(escape(plugin.name), escape(plugin.summary), f"[dim]{escape(plugin.origin)}[/]")
-            shown = options and "*" not in plugin.name
-            for line in _option_lines(registry.get(name, plugin.name)) if shown else []:
-                table.add_row("", f"[cyan]{escape(line)}[/]", "")
-        _console.print(table)
+    from mtlbench import list_command
+
+    list_command.list_plugins(family, task, console, options=options, plugins=plugins or [])
 
 
-def _family(name: str) -> str:
-    singular = name.removesuffix("s")
-    if singular not in FAMILIES:
-        raise MtlbenchError(unknown("plugin family", name, (*FAMILIES, "metric")))
-    return singular
-
-
-def _list_metrics(task: str | None) -> None:
-    """A table for each task: name, what it measures, range, who publishes it."""
-    from mtlbench import catalogue
-
-    if task is not None and task not in catalogue.tasks():
-        raise MtlbenchError(unknown("task", task, catalogue.tasks()))
-    for name in catalogue.tasks() if task is None else (task,):
-        table = Table(title=name, title_justify="left", title_style="bold", box=None, show_header=False)
-        for variant in catalogue.variants(name):
-            better = "higher" if variant.higher_is_better else "lower"
-            facts = f"{variant.range}, {better} is better; {variant.published_by}"
-            table.add_row(escape(variant.name), escape(variant.summary), f"[dim]{escape(facts)}[/]")
-        _console.print(table)
-
-
-def _option_lines(plugin: Plugin) -> list[str]:
-    lines = []
-    for option in plugin.options().values():
-        kind = getattr(option.annotation, "__name__", None)
-        shown = (
-            kind
-            if isinstance(option.annotation, type) and kind
-            else str(option.annotation).replace("typing.", "")
-        )
-        lines.append(f"{option.name}: {shown}" + ("" if option.required else f" = {option.default!r}"))
-    return lines
+app.command()(cli_scores.evaluate)
+app.command("score-boundaries")(cli_scores.score_boundaries)
+app.command()(cli_scores.export)
+app.command()(cli_scores.compare)

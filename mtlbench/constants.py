@@ -6,7 +6,7 @@ Each takes all labels of the training images at hand, batch axis in front, and r
 import torch
 from torch import Tensor
 
-from mtlbench.labels import IGNORE
+from mtlbench.ignored import IGNORE
 from mtlbench.losses import valid_depth, valid_normals
 
 

@@ -37,6 +37,9 @@ class Dataset(TorchDataset[Sample]):
     size: tuple[int, int]
     """(H, W) to which training crops and evaluation images are padded."""
 
+    usual_size: ClassVar[tuple[int, int] | None] = None
+    """That of the published archive, where `size` follows from its files."""
+
     transforms: ClassVar[Mapping[str, Callable[[tuple[int, int]], Transform]]]
     """Training transforms by name (a recipe's `augment`); each takes the crop size (H, W)."""
 
@@ -63,6 +66,15 @@ class Dataset(TorchDataset[Sample]):
         Raises:
             DataError: files are missing; the message names the path and what was expected there.
         """
+
+    @classmethod
+    def images_to_be(cls, split: Split, /, **options: Any) -> int | None:
+        """How many images a split will have, where the options alone tell; None: the files do.
+
+        Raises:
+            MtlbenchError: options that it can't be made with.
+        """
+        return None
 
     @classmethod
     def cache(cls, **options: Any) -> None:
@@ -109,6 +121,19 @@ class Dataset(TorchDataset[Sample]):
     def pad(self, sample: Sample) -> Sample:
         """Bring an evaluation sample to `size` with pixels that don't count; by default it has that size."""
         return sample
+
+    def positions(self) -> Sequence[int]:
+        """Where each sample stands among all images of the split, those that these tasks leave out too."""
+        return range(len(self))
+
+    def as_evaluated(self) -> Dataset:
+        """All images of this split, with the labels that scores are taken from, whatever the split; in the
+        order that `positions` speaks of. By default nothing differs.
+
+        Raises:
+            MtlbenchError: they can't be read so.
+        """
+        return self
 
     def fingerprint(self) -> str:
         """A short and cheap checksum of the files that this split reads, names and sizes say; it goes into

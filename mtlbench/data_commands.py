@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mtlbench.checking import Finding, State
-from mtlbench.errors import DataError, MtlbenchError
-from mtlbench.options import build_options, expand_choice
+from mtlbench.errors import DataError
+from mtlbench.options import build_options, one_choice, parse_assignment
 from mtlbench.registry import registry
 
 EXIT_WHOLE, EXIT_DAMAGED = 0, 1
@@ -29,11 +28,8 @@ def check(name: str, root: str, console: Console, *, count: int | None, options:
         count: samples to read of each split; None: all.
         options: further options of the data set, "key=value".
     """
-    given = {**dict(map(_option, options)), "root": root}
-    choices, problems = expand_choice(registry, "dataset", {"name": name, **given}, name)
-    if problems:
-        raise MtlbenchError("\n".join(map(str, problems)))
-    dataset, built = registry.load("dataset", name), build_options(registry, "dataset", choices[0].choice)
+    choice = one_choice(registry, "dataset", name, {**dict(map(parse_assignment, options)), "root": root})
+    dataset, built = registry.load("dataset", name), build_options(registry, "dataset", choice)
     columns = SpinnerColumn(), TextColumn("{task.completed} samples and files"), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         work = progress.add_task("")
@@ -47,13 +43,6 @@ def check(name: str, root: str, console: Console, *, count: int | None, options:
     verdict = f"[red]{damaged} damaged[/]" if damaged else "[green]nothing damaged[/]"
     console.print(f"{escape(name)} in {escape(root)}: {verdict}, {unusual} unusual", soft_wrap=True)
     return EXIT_DAMAGED if damaged else EXIT_WHOLE
-
-
-def _option(text: str) -> tuple[str, object]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise MtlbenchError(f"--option must be KEY=VALUE, got {text!r}")
-    return key, yaml.safe_load(value)
 
 
 def _print(findings: Sequence[Finding], console: Console) -> None:

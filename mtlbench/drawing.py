@@ -8,9 +8,9 @@ import colorsys
 
 import numpy as np
 
-from mtlbench.labels import IGNORE
+from mtlbench.ignored import IGNORE
 
-_IGNORED_COLOUR = 30
+IGNORED_COLOUR = 30
 
 
 def _palette() -> np.ndarray:
@@ -22,7 +22,7 @@ def _palette() -> np.ndarray:
         for i in range(256)
     ]
     palette = np.rint(np.array(colours) * 255).astype(np.uint8)
-    palette[IGNORE] = _IGNORED_COLOUR
+    palette[IGNORE] = IGNORED_COLOUR
     return palette
 
 
@@ -41,7 +41,7 @@ def draw_parts(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 def draw_binary(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Classes 0 and 1 or probabilities (H, W) in grey."""
-    grey = np.where(values == IGNORE, _IGNORED_COLOUR, np.clip(values.astype(np.float64), 0, 1) * 255)
+    grey = np.where(values == IGNORE, IGNORED_COLOUR, np.clip(values.astype(np.float64), 0, 1) * 255)
     return np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2)
 
 
@@ -52,12 +52,12 @@ def draw_depth(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
     largest = max(float(np.nanmax(reference)), 1e-6)
     share = np.clip(values[0] / largest, 0, 1)
     picture = np.rint(colormaps["magma_r"](share)[..., :3] * 255).astype(np.uint8)
-    picture[values[0] == 0] = _IGNORED_COLOUR
+    picture[values[0] == 0] = IGNORED_COLOUR
     return picture
 
 
 def draw_normals(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Unit vectors (3, H, W), the usual (n + 1) / 2; invalid pixels dark."""
     picture = np.rint((np.moveaxis(values, 0, -1) + 1) * 127.5).clip(0, 255).astype(np.uint8)
-    picture[(values == 0).all(0)] = _IGNORED_COLOUR
+    picture[(values == 0).all(0)] = IGNORED_COLOUR
     return picture

@@ -1,5 +1,8 @@
 """What goes wrong for a user, as opposed to a bug in mtlbench."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MtlbenchError(Exception):
     """A mistake in the input: the message says what is required, what was found, and what to do."""
@@ -20,3 +23,14 @@ class MissingExtra(MtlbenchError):
         super().__init__(
             f"{purpose} needs `{package}`, which is not installed: pip install 'mtlbench[{extra}]'"
         )
+
+
+@contextmanager
+def mistakes_of(file: object) -> Iterator[None]:
+    """Let complaints about what a file asks for name the file."""
+    try:
+        yield
+    except MtlbenchError as error:
+        lines = str(error).splitlines()
+        count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"
+        raise MtlbenchError("\n  ".join([f"{file}: {count}", *lines])) from error

@@ -1,13 +1,13 @@
-"""Scores of a trained network, and how much better it is than a baseline."""
+"""Scores and pictures of a trained network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor
 
@@ -17,10 +17,18 @@ from mtlbench.precision import autocast
 from mtlbench.spec import Recipe
 from mtlbench.tasks import Tasks
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 
 @torch.no_grad()
 def evaluate(
-    network: Method, batches: Iterable[Batch], tasks: Tasks, fabric: Fabric, recipe: Recipe
+    network: Method,
+    batches: Iterable[Batch],
+    tasks: Tasks,
+    fabric: Fabric,
+    recipe: Recipe,
+    after_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, dict[str, float]]:
     """All metrics of all tasks over this rank's batches, summed over ranks: task -> variant -> value."""
     network.eval()
@@ -31,6 +39,7 @@ def evaluate(
             outputs = network(network.normalise(batch["image"]))
         for name, metric in metrics.items():
             metric.update(outputs.final[name].float(), batch[name])
+        after_batch()
     return {name: metric.compute() for name, metric in metrics.items()}
 
 
@@ -38,7 +47,7 @@ def evaluate(
 def keep_pictures(
     network: Method, dataset: Dataset, tasks: Tasks, folder: Path, count: int, device: torch.device
 ) -> None:
-    """Draw `count` validation samples, evenly spaced: image, labels, predictions as `folder/SAMPLE/*.png`."""
+    """Draw `count` samples, evenly spaced: image, labels, predictions as `folder/SAMPLE/*.png`."""
     network.eval()
     for index in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)) if count else ():
         sample = dataset.pad(dataset[int(index)])
@@ -55,19 +64,3 @@ def keep_pictures(
             Image.fromarray(task.draw(prediction, reference)).save(place / f"{name}.prediction.png")
             if label is not None:
                 Image.fromarray(task.draw(label, label)).save(place / f"{name}.label.png")
-
-
-def delta_m(
-    scores: Mapping[str, float], baseline: Mapping[str, float], higher_is_better: Mapping[str, bool]
-) -> float:
-    """Mean relative gain over the baseline in percent, positive = better (Vandenhende et al., TPAMI 2021).
-
-    100 / T sum_t s_t (M_t - B_t) / B_t, with s_t = 1 where higher is better, else -1. All tasks of
-    `higher_is_better` must be in both; a missing one raises KeyError, so that no mean over fewer tasks passes
-    for the whole.
-    """
-    gains = [
-        (1 if higher else -1) * (scores[task] - baseline[task]) / baseline[task]
-        for task, higher in higher_is_better.items()
-    ]
-    return 100 * sum(gains) / len(gains)

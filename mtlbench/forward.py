@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
+from mtlbench.aside import aside
 from mtlbench.data import Batch
 from mtlbench.model import Method, Outputs
 from mtlbench.precision import autocast
 from mtlbench.ranks import sum_over_ranks
+from mtlbench.resizing import resize
 from mtlbench.spec import Recipe
 from mtlbench.tasks import Tasks
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from mtlbench.features import KeptFeatures
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,13 @@ class Labels:
 
 @dataclass(frozen=True)
 class Forward:
-    """Passes batches through a network, or through what wraps it."""
+    """Passes batches through a network, or through what wraps it; `kept` knows some of its features."""
 
     network: Method
     tasks: Tasks
     recipe: Recipe
     fabric: Fabric
+    kept: KeptFeatures | None = None
 
     def count_labels(self, parts: Sequence[Batch], batches: int) -> Labels:
         """Of all micro-batches, which make up a number of independent batches of the same size."""
@@ -57,6 +64,8 @@ class Forward:
     def __call__(self, batch: Batch, network: Any = None) -> Outputs:
         """Predictions of all tasks for the images of a batch."""
         images = self.network.normalise(batch["image"]).contiguous(memory_format=torch.channels_last)
+        if self.kept is not None:
+            self.kept.announce(batch["image"], images)
         with autocast(self.recipe, self.fabric.device):
             outputs: Outputs = (network or self.network)(images)
         return outputs
@@ -65,9 +74,20 @@ class Forward:
         """Each active task's loss for one micro-batch, summed over the endpoints that predict it."""
         found = {}
         for name in labels.active:
-            losses = [self.tasks[name].loss(x.float(), batch[name]) for x in predictions(outputs, name)]
+            losses = self._losses_of(name, outputs, batch)
             found[name] = torch.stack(losses).sum() * labels.factors[part][name]
         return found
+
+    def _losses_of(self, task: str, outputs: Outputs, batch: Batch) -> list[Tensor]:
+        size = batch["image"].shape[-2:]
+        losses = (
+            [self.tasks[task].loss(outputs.final[task].float(), batch[task])] if task in outputs.final else []
+        )
+        for endpoint, values in outputs.auxiliary.items():
+            if task in values:
+                loss = self.network.auxiliary_loss(endpoint, task)
+                losses.append(loss(resize(values[task].float(), size), batch[task]))
+        return losses
 
     @torch.no_grad()
     def losses_alone(self, parts: Sequence[Batch], labels: Labels) -> dict[str, Tensor]:
@@ -75,14 +95,11 @@ class Forward:
 
         So the training pass that follows or went before draws the same dropout masks, given the same seed.
         """
-        kept = [buffer.clone() for buffer in self.network.buffers()]
         sums = dict.fromkeys(labels.active, torch.zeros((), device=self.fabric.device))
-        with torch.random.fork_rng(devices=_devices(self.fabric)):
+        with aside(self.network, self.fabric):
             for i, batch in enumerate(parts):
                 for name, loss in self.losses(self(batch), batch, labels, i).items():
                     sums[name] = sums[name] + loss / len(parts)
-        for buffer, value in zip(self.network.buffers(), kept, strict=True):
-            buffer.copy_(value)
         return sums
 
 
@@ -93,7 +110,3 @@ def predictions(outputs: Outputs, task: str) -> list[Tensor]:
 
 def all_predictions(outputs: Outputs, tasks: Tasks) -> dict[str, list[Tensor]]:
     return {name: predictions(outputs, name) for name in tasks}
-
-
-def _devices(fabric: Fabric) -> list[int]:
-    return [fabric.device.index or 0] if fabric.device.type == "cuda" else []

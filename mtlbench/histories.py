@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 import pandas as pd
+from pydantic_core import from_json
 
-from mtlbench.folder import Result
+from mtlbench.folder import Result, RunFolder
 
 _NAN = math.nan
 _BALANCERS = (
@@ -31,20 +31,27 @@ _BALANCERS = (
 
 @dataclass(frozen=True)
 class History:
-    """The lines of one cell's `history.jsonl`, and whose they are."""
+    """The lines of one cell's `history.jsonl` and `evaluations.jsonl`, and whose they are."""
 
     row: int
     seed: int
     cell: str
     lines: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+
+
+def read(row: int, seed: int, cell: str, folder: RunFolder) -> History:
+    """What a cell wrote so far."""
+    return History(row, seed, cell, read_history(folder.history), read_history(folder.evaluations))
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a history; none where there is no file."""
-    if not path.exists():
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
         return []
-    text = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in text if line.endswith("\n")]
+    return [from_json(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
 
 
 def losses(histories: Iterable[History]) -> pd.DataFrame:
@@ -55,6 +62,17 @@ def losses(histories: Iterable[History]) -> pd.DataFrame:
         for task, loss in line["losses"].items()
     ]
     return pd.DataFrame(lines, columns=["row", "seed", "task", "step", "loss", "weight"])
+
+
+def validation(histories: Iterable[History]) -> pd.DataFrame:
+    """Primary scores on the way, unscaled, of the images that the cell's own scores are of."""
+    lines = [
+        (h.row, h.seed, task, line["step"], value)
+        for h in histories
+        for line in h.evaluations
+        for task, value in line["scores"].items()
+    ]
+    return pd.DataFrame(lines, columns=["row", "seed", "task", "step", "value"])
 
 
 def gradients(histories: Iterable[History]) -> pd.DataFrame:

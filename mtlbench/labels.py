@@ -1,7 +1,8 @@
 """Label types that geometric transforms know: each is a TVTensor, so that `torchvision.transforms.v2` moves
 it rightly.
 
-Class maps (semseg, human_parts, sal, edge) are `ClassMap`: (H, W) uint8 or int64, 255 = ignored.
+Class maps (semseg, human_parts, sal, edge) are `ClassMap`: (H, W) uint8 or int64, 255 = ignored
+    (`mtlbench.ignored`).
 Depth is `Depth`: (1, H, W) float32, metres, 0 = invalid; `Disparity` is its inverse, up to a factor.
 Normals are `Normals`: (3, H, W), unit vectors (x right, y, z as the data set stores them), float32 with
     all-zero = invalid, or coded in 8 bits as archives store them.
@@ -12,9 +13,6 @@ The kernels (a zoom divides depth, a flip negates the x of normals) are register
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
-
-IGNORE = 255
-"""Class maps: pixels with this label count neither in a loss nor in a metric."""
 
 
 class ClassMap(tv_tensors.Mask):

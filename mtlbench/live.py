@@ -1,105 +1,65 @@
-"""The live view of a running grid."""
+"""The live view of a running grid, in the terminal of its driver."""
 
 from __future__ import annotations
 
-import time
-from types import TracebackType
-
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from mtlbench.driver import Progress
+from mtlbench.estimate import steps_of
+from mtlbench.live_base import LiveBase
+from mtlbench.outlook import ENDED, Outlook
+from mtlbench.progress_view import COLOURS, bar
 from mtlbench.spec import Cell
 from mtlbench.store import Runs
+from mtlbench.watching import RunningCell
 
 
-class LiveView:
+class LiveView(LiveBase):
     """Cells done and running, step, losses, images/s, time left; in a pipe, one line per change."""
 
     def __init__(self, cells: list[Cell], runs: Runs, console: Console) -> None:
-        self._cells = {cell.id: cell for cell in cells}
+        super().__init__(console)
         self._runs = runs
-        self._console = console
+        self._outlook = Outlook(cells, steps_of)
         self._seen: dict[str, str] = {}
-        self._steps_before = {cell.id: self._step(cell.id) for cell in cells}
-        self._live = (
-            Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
-        )
-
-    def __enter__(self) -> LiveView:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._learned: set[str] = set()
 
     def update(self, progress: Progress) -> None:
         for cell, state in progress.states.items():
-            if self._seen.get(cell) != state and state in ("done", "failed", "running"):
-                self._announce(cell, state)
+            if self._seen.get(cell) != state and state in ("done", "failed", "pruned", "running", "blocked"):
+                self._announce(cell, state, progress.reasons.get(cell, ""))
             self._seen[cell] = state
-        if self._live is not None:
-            self._live.update(self._render(progress))
+        self._draw(lambda: self._render(progress))
 
-    def _announce(self, cell: str, state: str) -> None:
+    def _announce(self, cell: str, state: str, reason: str) -> None:
         if state == "done" and cell not in self._seen:
             return  # was there before
         if state == "running" and self._live is not None:
             return  # shown in the live part
-        colour = {"done": "green", "failed": "red", "running": "cyan"}[state]
-        reason = ""
-        if state == "failed" and (failure := self._runs.folder(cell).failure()) is not None:
-            reason = f"  {failure.kind}: {failure.message}"
-        self._console.print(Text(f"{state:>7}", style=colour), Text(f"{cell}{reason}"), soft_wrap=True)
+        text = f"{cell}  {reason}" if reason else cell
+        self._console.print(Text(f"{state:>7}", style=COLOURS[state]), Text(text), soft_wrap=True)
 
     def _render(self, progress: Progress) -> RenderableType:
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for heading in ("cell", "step", "img/s", "losses"):
-            table.add_column(
-                heading, justify="right" if heading in ("step", "img/s") else "left", no_wrap=True
+        self._learn(progress)
+        names = [name for name, state in progress.states.items() if state == "running"]
+        lines = {name: line for name in names if (line := self._runs.folder(name).last_line()) is not None}
+        cells = [
+            RunningCell(
+                name,
+                lines.get(name),
+                self._outlook.steps(name, lines.get(name)),
+                self._outlook.of_running(name, lines.get(name)),
             )
-        for cell, state in progress.states.items():
-            if state == "running":
-                table.add_row(*self._describe(cell))
-        total, done = len(progress.states), progress.count("done") + progress.count("failed")
-        summary = f"{done}/{total} cells, {progress.count('running')} running, {self._time_left(progress)}"
-        return Group(table, ProgressBar(total=total, completed=done, width=40), Text(summary, style="bold"))
+            for name in names
+        ]
+        total, ended = len(progress.states), sum(state in ENDED for state in progress.states.values())
+        left = self._outlook.left(progress.states, lines) or "estimating the time left"
+        summary = Text(f"{ended}/{total} cells, {len(names)} running, {left}", style="bold")
+        return Group(self._at_work(cells), bar(ended, total), summary)
 
-    def _describe(self, cell: str) -> tuple[str, str, str, str]:
-        line = self._runs.folder(cell).last_line()
-        iterations = self._cells[cell].recipe.iterations
-        if line is None:
-            return cell, f"0/{iterations}", "", "starting"
-        losses = "  ".join(f"{task} {value:.3g}" for task, value in line["losses"].items())
-        return cell, f"{line['step']}/{iterations}", f"{line['images_per_second']:.1f}", losses
-
-    def _step(self, cell: str) -> int:
-        line = self._runs.folder(cell).last_line()
-        return 0 if line is None else int(line["step"])
-
-    def _time_left(self, progress: Progress) -> str:
-        """From the share of all steps that this run has done so far; a cell that is done counts whole."""
-        todo = sum(self._cells[c].recipe.iterations - self._steps_before[c] for c in self._cells)
-        made = 0
-        for cell, state in progress.states.items():
-            if state in ("done", "failed"):
-                made += self._cells[cell].recipe.iterations - self._steps_before[cell]
-            elif state == "running":
-                made += self._step(cell) - self._steps_before[cell]
-        elapsed = time.monotonic() - progress.started
-        if made <= 0 or elapsed < 5:
-            return "estimating the time left"
-        return f"about {_duration(elapsed * (todo - made) / made)} left"
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+    def _learn(self, progress: Progress) -> None:
+        new = [n for n, state in progress.states.items() if state == "done" and n not in self._learned]
+        if new:
+            self._outlook.learn(self._runs.summaries(new))
+            self._learned.update(new)

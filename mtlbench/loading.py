@@ -11,7 +11,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from mtlbench.data import Batch, Dataset, Sample, Transform, collate
 from mtlbench.errors import MtlbenchError
-from mtlbench.seeding import derive, generator
+from mtlbench.seeding import derive, generator, seed_torch
 from mtlbench.spec import Recipe
 from mtlbench.tasks import Tasks
 
@@ -92,7 +92,7 @@ class _Augmented(TorchDataset[Sample]):
     def __getitem__(self, draw: Draw) -> Sample:
         position, index = draw
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(self.seed, "augment", position))
+            seed_torch(derive(self.seed, "augment", position))
             return self.transform(self.dataset[index])
 
 

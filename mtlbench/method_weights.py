@@ -11,15 +11,20 @@ from mtlbench.weights import load_first_fitting, read_state, strip_prefix
 LEFT_OUT = ("criterion.", "loss.")
 """Published checkpoints may hold their losses' buffers."""
 
+TRUNK = "backbone."
+
 
 def published_to_ours(method: Method, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published state dict, of a whole model (`backbone.`, `head.`) or of a head alone, under our names."""
-    state = {key: value for key, value in state.items() if not key.startswith(LEFT_OUT)}
-    head = {key: value for key, value in state.items() if not key.startswith("backbone.")}
-    ours = from_published(strip_prefix(head, "head."), method.published_keys)
-    if len(head) < len(state):
-        backbone = from_published(strip_prefix(state, "backbone."), method.backbone.published_keys)
-        ours |= {f"backbone.{key}": value for key, value in method.backbone.adapt(backbone).items()}
+    """A published state dict, of a whole model (`backbone.`, `head.`) or of a head alone, under our names.
+
+    The method's rules see every key, the backbone's those that then begin with `backbone.`.
+    """
+    kept = {key.removeprefix("head."): v for key, v in state.items() if not key.startswith(LEFT_OUT)}
+    ours = from_published(kept, method.published_keys)
+    trunk = {key.removeprefix(TRUNK): ours.pop(key) for key in list(ours) if key.startswith(TRUNK)}
+    if trunk:
+        renamed = method.backbone.adapt(from_published(trunk, method.backbone.published_keys))
+        ours |= {f"{TRUNK}{key}": value for key, value in renamed.items()}
     return ours
 
 
@@ -29,5 +34,9 @@ def load_method_weights(method: Method, path: str) -> None:
     Raises:
         MtlbenchError: no such file, or it doesn't fit: every difference is listed with both shapes.
     """
-    state = strip_prefix(read_state(path), "module.")
+    load_method_state(method, strip_prefix(read_state(path), "module."), path)
+
+
+def load_method_state(method: Method, state: Mapping[str, Tensor], path: str) -> None:
+    """The same for what a file held, which errors name."""
     load_first_fitting(method, (state, published_to_ours(method, state)), origin=path)

@@ -1,6 +1,9 @@
 """Mixed precision outside of Fabric, whose own refuses `torch.autograd.grad`: per-task gradients need it."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
+from torch import Tensor
 
 from mtlbench.spec import Recipe
 
@@ -22,3 +25,9 @@ def make_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
     scaler.scale(torch.ones((), device=device))  # before its first use it has no factor
     return scaler
+
+
+def in_float32(x: Tensor) -> AbstractContextManager[None]:
+    """No autocast on the tensor's device, for what needs more digits (the meta device has none)."""
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

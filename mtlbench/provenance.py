@@ -8,7 +8,9 @@ import inspect
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,22 @@ CORE = (
     "tasks.py",
     "losses.py",
     "labels.py",
+    "ignored.py",
     "data.py",
     "training.py",
+    "starting.py",
+    "portable.py",
+    "frozen.py",
+    "features.py",
+    "tuning.py",
+    "freezing.py",
     "forward.py",
+    "aside.py",
     "precision.py",
     "solving.py",
     "optimization.py",
     "loading.py",
+    "holdout.py",
     "evaluation.py",
 )
 CORE_FOLDERS = ("engine", "metrics", "boundary")
@@ -76,13 +87,30 @@ def core_fingerprint() -> str:
 
 def _imported_beside(file: Path) -> set[Path]:
     """The files that a plugin's file imports relatively (plugins import their own folder so)."""
-    nodes = [
-        n for n in ast.walk(ast.parse(file.read_bytes())) if isinstance(n, ast.ImportFrom) and n.level == 1
-    ]
-    modules = [(n.module or "").split(".") for n in nodes]
-    modules += [[*(n.module or "").split("."), alias.name] for n in nodes for alias in n.names]
-    places = [file.parent.joinpath(*filter(None, parts)) for parts in modules]
+    state = file.stat()
+    places = _relative_imports(file, state.st_mtime_ns, state.st_size)
     return {found for p in places for found in (p.with_suffix(".py"), p / "__init__.py") if found.is_file()}
+
+
+@cache
+def _relative_imports(file: Path, changed: int, size: int) -> tuple[Path, ...]:
+    """Where a file that was last `changed` then looks for modules of its folder."""
+    found = [
+        s
+        for s in _statements(ast.parse(file.read_bytes()).body)
+        if isinstance(s, ast.ImportFrom) and s.level == 1
+    ]
+    modules = [(s.module or "").split(".") for s in found]
+    modules += [[*(s.module or "").split("."), alias.name] for s in found for alias in s.names]
+    return tuple(dict.fromkeys(file.parent.joinpath(*filter(None, parts)) for parts in modules))
+
+
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Also those inside of others; expressions, most of a tree, hold none."""
+    for statement in body:
+        yield statement
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _statements(getattr(statement, part, ()))
 
 
 def _checksum(files: set[Path]) -> str:

@@ -6,8 +6,8 @@ its name.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -19,6 +19,23 @@ class Rule:
     pattern: str
     replacement: str | None
     convert: Callable[[Tensor], Tensor] | None = None
+
+
+def for_tasks(rules: Iterable[Rule], tasks: Iterable[str]) -> tuple[Rule, ...]:
+    """The rules for each task, where published code counts the tasks and we name them.
+
+    `TASK` stands for a task's number in a pattern, and for its name in the replacement.
+    """
+    named, rules = list(enumerate(tasks)), list(rules)
+    return tuple(
+        replace(
+            rule,
+            pattern=rule.pattern.replace("TASK", str(i)),
+            replacement=rule.replacement and rule.replacement.replace("TASK", task),
+        )
+        for i, task in named
+        for rule in rules
+    )
 
 
 def from_published(state: Mapping[str, Tensor], rules: tuple[Rule, ...]) -> dict[str, Tensor]:

@@ -1,10 +1,14 @@
 """Reductions over the processes of one cell."""
 
-import os
-from typing import cast
+from __future__ import annotations
 
-from lightning_fabric import Fabric
+import os
+from typing import TYPE_CHECKING, cast
+
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def local_rank() -> int:

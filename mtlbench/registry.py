@@ -75,15 +75,31 @@ class Plugin:
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            source = f"{self.family} `{self.name}` (from {self.origin})"
-            raise MtlbenchError(f"{source} can't be loaded from `{self.target}`: {error}") from error
+            raise MtlbenchError(f"{self._who} can't be loaded from `{self.target}`: {error}") from error
+        except Exception as error:  # whatever a third party's module does when it is imported
+            found = f"{type(error).__name__}: {error}"
+            raise MtlbenchError(f"{self._who} can't be loaded from `{self.target}`: {found}") from error
+
+    @property
+    def _who(self) -> str:
+        return f"{self.family} `{self.name}` (from {self.origin})"
 
     def options(self) -> dict[str, Option]:
         """The options by name, read from the constructor's signature (imports the plugin).
 
         A constructor with `**rest` hands them on: the options of the class that it inherits from are its own.
+        Every method has `weights` besides: a file with the weights of a whole network.
+
+        Raises:
+            MtlbenchError: it can't be loaded, or has no signature that can be read.
         """
-        target = self.load()
+        try:
+            return self._options(self.load())
+        except (TypeError, ValueError, NameError, AttributeError, SyntaxError) as error:
+            found = f"{type(error).__name__}: {error}"
+            raise MtlbenchError(f"the options of {self._who} can't be read: {found}") from error
+
+    def _options(self, target: Any) -> dict[str, Option]:
         makers = (
             [c for c in inspect.getmro(target) if "__init__" in vars(c)] if inspect.isclass(target) else []
         )
@@ -95,7 +111,7 @@ class Plugin:
                     found.setdefault(p.name, Option(p.name, p.annotation, p.default))
             if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters):
                 break
-        return found
+        return found | (METHOD_OPTIONS if self.family == "method" else {})
 
     @cached_property
     def summary(self) -> str:
@@ -106,6 +122,24 @@ class Plugin:
             _docstring_in_source(self.target) if isinstance(self.target, str) else inspect.getdoc(self.target)
         )
         return (doc or "").strip().split("\n\n")[0].replace("\n", " ").partition(". ")[0].rstrip(".")
+
+    @cached_property
+    def source(self) -> str:
+        """The class's `paper` and `code`, where it says them; a string target is read, not run."""
+        if self.about is not None:
+            return ""
+        said = (
+            _texts_in_source(self.target)
+            if isinstance(self.target, str)
+            else {name: getattr(self.target, name, "") for name in SOURCE}
+        )
+        return "; ".join(said[name] for name in SOURCE if said.get(name))
+
+
+SOURCE = ("paper", "code")
+"""Attributes of a class that say what it is after."""
+METHOD_OPTIONS = {"weights": Option("weights", str, "none")}
+"""What the harness itself takes beside a method's own options."""
 
 
 class Registry:
@@ -179,7 +213,7 @@ class Registry:
         sys.modules[module_name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise MtlbenchError(
                 f"plugin file {path} can't be imported: {type(error).__name__}: {error}"
             ) from error
@@ -213,14 +247,23 @@ class Registry:
     ) -> None:
         for family, targets in table.items():
             if family not in FAMILIES:
-                raise MtlbenchError(f"{unknown('plugin family', family, FAMILIES)} (offered by {origin})")
+                raise MtlbenchError(
+                    f"{unknown('plugin family', str(family), FAMILIES)} (offered by {origin})"
+                )
+            if not isinstance(targets, Mapping):
+                raise MtlbenchError(f"plugins of {origin}: `{family}` must map names to classes")
             for name, target in targets.items():
                 target, names = target if isinstance(target, tuple) else (target, None)
+                if not isinstance(name, str) or not (callable(target) or isinstance(target, str)):
+                    raise MtlbenchError(
+                        f"plugins of {origin}: {family} `{name}` must be a class, or the text `module:class`"
+                    )
                 plugins[family].setdefault(name, []).append(Plugin(family, name, target, origin, names))
 
 
 def unknown(what: str, name: str, valid: list[str] | tuple[str, ...]) -> str:
     """The message for a name that doesn't exist: nearest valid names first, else all of them."""
+    name = name if len(name) <= 80 else f"{name[:80]}..."
     near = difflib.get_close_matches(name, valid, n=3, cutoff=0.6)
     hint = (
         f"did you mean {' or '.join(f'`{n}`' for n in near)}?"
@@ -232,18 +275,36 @@ def unknown(what: str, name: str, valid: list[str] | tuple[str, ...]) -> str:
 
 def _docstring_in_source(target: str) -> str | None:
     """The docstring of "module:attribute", found by parsing the module's file."""
+    tree, node = _in_source(target)
+    return (ast.get_docstring(node) if node else None) or (ast.get_docstring(tree) if tree else None)
+
+
+def _texts_in_source(target: str) -> dict[str, str]:
+    """Names that the class "module:attribute" sets to plain strings itself, not those that it inherits."""
+    _, node = _in_source(target)
+    found = {}
+    for statement in node.body if isinstance(node, ast.ClassDef) else ():
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text)))
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text)))
+            ):
+                found[name] = text
+    return found
+
+
+def _in_source(target: str) -> tuple[ast.Module | None, ast.ClassDef | ast.FunctionDef | None]:
+    """The parsed file of "module:attribute", and the attribute in it; None where there is none."""
     module, _, attribute = target.partition(":")
     try:
         spec = importlib.util.find_spec(module)
     except ImportError:
-        return None
+        return None, None
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return None
+        return None, None
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute:
-            return ast.get_docstring(node) or ast.get_docstring(tree)
-    return ast.get_docstring(tree)
+    defined = (node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+    return tree, next((node for node in defined if node.name == attribute), None)
 
 
 registry = Registry()

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+
+from mtlbench.cell_pages import CellPages
+from mtlbench.layouts.settings import EFFORTS, ReportSettings
+from mtlbench.studies.records import StudyRecord
+
+COSTS = ("parameters", "macs", "module_macs", "train_seconds", "images_per_second", "peak_memory_mb")
+"""Of a row and seed; `module_macs` are those that published tables print (`mtlbench.profiling`)."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class TaskColumn:
 
 @dataclass(frozen=True)
 class Picture:
-    """One kept picture: the image (task None), or a task's label or prediction, of one validation sample.
+    """One kept picture: the image (task None), or a task's label or prediction, of one scored sample.
 
     Attributes:
         row: whose prediction; -1 for images and labels, which all rows share.
@@ -53,12 +62,16 @@ class Results:
         grid: name of the grid.
         rows: index `row`; columns role (`baseline`, `reference`, `candidate`), dataset, backbone, method,
             balancer, tuning, recipe, protocol (labels to print), state (`done`, or why the row is incomplete,
-            to print).
+            to print); evaluated (tasks), trained (tasks whose losses ever trained the row), stages (tuples
+            of tasks: those trained in each stage), networks (of a seed: one, or one per task), base (the row
+            whose networks it goes on from, -1 where there is none or it is in no row), baseline (the row that
+            Δm compares it with, -1 where there is none), cells (ids of all seeds: rows that hold the same
+            ones are the same networks under two labels).
         scores: columns row, seed, task, metric, value (float), primary (bool): one line a number, unscaled.
-        delta_m: columns row, seed, delta_m (percent, positive = better than the baseline); empty without a
-            baseline.
-        costs: columns row, seed, parameters, macs (of one image of `input_size`), train_seconds,
-            images_per_second, peak_memory_mb; a row of several networks (single task) holds their sums.
+        delta_m: columns row, seed, delta_m (percent, positive = better than the baseline), of rows that
+            trained every task of their data set; empty without a baseline.
+        costs: columns row, seed, `COSTS`, and pixels (of an image, where known); multiply-accumulates are of
+            one image; a row of several networks (single task) holds their sums; times are of all stages.
         losses: columns row, seed, task, step, loss, weight: training curves; weight is NaN where a balancer
             has none.
         cosines: columns row, seed, step, task_a, task_b, cosine: of task gradients; empty where none were
@@ -75,7 +88,16 @@ class Results:
         tasks: in display order.
         pictures: of one seed.
         captions: what a caption must say: seeds, recipe, selection, metrics, baseline, input_size, dataset.
-        failures: columns cell, kind, message: cells of the grid that failed.
+        failures: columns cell, kind, message: cells of the grid that failed; pruned ones did not.
+        published: names of the papers' tables that the grid is compared with (`mtlbench.published_numbers`).
+        validation: columns row, seed, task, step, value (primary metric, unscaled): scores on the way.
+        studies: those that tuned the grid's settings.
+        pages: what a page about each cell shows.
+        report: how the grid wants its table.
+        settings: row -> what the row's first cell is, defaults left out; empty where nobody stored it.
+        defaults: family -> plugin -> option -> its default, of what `settings` leaves out.
+        efforts: columns row, seed, encoder_trainable, decoder_trainable, total_trainable (parameters),
+            encoder_passes, gpu_hours (NaN where no GPU trained it; counts that are not known).
     """
 
     grid: str
@@ -92,3 +114,25 @@ class Results:
     pictures: tuple[Picture, ...]
     captions: dict[str, str]
     failures: pd.DataFrame
+    published: tuple[str, ...] = ()
+    validation: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=["row", "seed", "task", "step", "value"])
+    )
+    studies: tuple[StudyRecord, ...] = ()
+    pages: CellPages = field(default_factory=CellPages)
+    report: ReportSettings = field(default_factory=ReportSettings)
+    settings: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    defaults: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    efforts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(EFFORTS)))
+
+
+def whole_rows(rows: pd.DataFrame) -> set[int]:
+    """Of `Results.rows`, those that trained and evaluated every task that any row of their data set has.
+
+    Only they have a delta_m: one over fewer tasks, or over a task that was not trained, is another number.
+    """
+    tasks = {dataset: set().union(*evaluated) for dataset, evaluated in rows.groupby("dataset")["evaluated"]}
+    found = zip(rows.index, rows["dataset"], rows["evaluated"], rows["trained"], strict=True)
+    return {
+        int(row) for row, dataset, evaluated, trained in found if tasks[dataset] <= {*evaluated} & {*trained}
+    }

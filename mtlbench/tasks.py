@@ -6,28 +6,25 @@ below make them. Losses and default primary variants are those of the ATRC code 
 DeMT, DeGMix); `primary` may be any variant that the catalogue has for the task (`mtlbench.catalogue`).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchvision.tv_tensors import TVTensor
 
 from mtlbench import catalogue, constants, drawing, losses
 from mtlbench.boundary.protocols import find_protocol
-from mtlbench.labels import IGNORE, ClassMap, Depth, Normals
-from mtlbench.metrics import (
-    BoundaryScores,
-    DepthScores,
-    NormalsScores,
-    PartsScores,
-    SaliencyScores,
-    SegmentationScores,
-)
+from mtlbench.ignored import IGNORE
+from mtlbench.labels import ClassMap, Depth, Normals
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
 
 Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -85,14 +82,26 @@ def valid_classes(labels: Tensor) -> Tensor:
 
 def semseg(classes: Sequence[str], *, primary: str = "miou.dataset.absent0") -> Task:
     """Semantic segmentation: cross-entropy; by default mIoU over all classes (absent ones count as 0)."""
-    metric = partial(SegmentationScores, len(classes))
+    metric = _scores("SegmentationScores", len(classes))
     return _classification("semseg", classes, metric, primary, weight=1.0, draw=drawing.draw_classes)
 
 
 def human_parts(classes: Sequence[str], *, primary: str = "parts.atrc") -> Task:
     """Human part segmentation, background counted; images without a person are ignored (labels all 255)."""
-    metric = partial(PartsScores, len(classes))
+    metric = _scores("PartsScores", len(classes))
     return _classification("human_parts", classes, metric, primary, weight=2.0, draw=drawing.draw_parts)
+
+
+def _scores(name: str, *arguments: Any, **options: Any) -> Callable[[], Metric]:
+    """Makes a metric of `mtlbench.metrics`, imported only then: torchmetrics takes longer than torch."""
+
+    def make() -> Metric:
+        from mtlbench import metrics
+
+        metric: Metric = getattr(metrics, name)(*arguments, **options)
+        return metric
+
+    return make
 
 
 def _classification(
@@ -149,7 +158,7 @@ def sal(*, primary: str = "sal.maxF.dataset.b0.3") -> Task:
         fill=IGNORE,
         loss=losses.balanced_cross_entropy,
         valid=valid_classes,
-        metric=SaliencyScores,
+        metric=_scores("SaliencyScores"),
         **_shown("sal", primary),
         weight=5.0,
         decode=_argmax,
@@ -174,7 +183,7 @@ def edge(pos_weight: float = 0.95, protocol: str = "edge.seism.nyud") -> Task:
         fill=IGNORE,
         loss=partial(losses.weighted_binary_cross_entropy, pos_weight=pos_weight),
         valid=valid_classes,
-        metric=partial(BoundaryScores, protocol, pos_weight=pos_weight),
+        metric=_scores("BoundaryScores", protocol, pos_weight=pos_weight),
         primary=f"{find_protocol(protocol).name}.odsF",
         higher_is_better=True,
         column="odsF",
@@ -198,7 +207,7 @@ def depth(*, primary: str = "depth.rmse.pixels", batch: int = 2) -> Task:
         fill=0,
         loss=losses.depth_l1,
         valid=losses.valid_depth,
-        metric=partial(DepthScores, batch=batch),
+        metric=_scores("DepthScores", batch=batch),
         **_shown("depth", primary),
         weight=1.0,
         decode=lambda logits: logits.clamp(min=0),
@@ -219,7 +228,7 @@ def normals(*, primary: str = "normals.mean.pixels.atan2", batch: int = 2) -> Ta
         fill=0,
         loss=losses.normals_l1,
         valid=losses.valid_normals,
-        metric=partial(NormalsScores, batch=batch),
+        metric=_scores("NormalsScores", batch=batch),
         **_shown("normals", primary),
         weight=10.0,
         decode=lambda logits: torch.nn.functional.normalize(logits, dim=1),

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from conftest import TINY_PLUGINS
+from forked_commands import Command
 
 TIMEOUT = 480
 
@@ -19,7 +20,7 @@ GRID: dict[str, Any] = {
     "backbone": "tiny",
     "method": "troubled",
     "recipe": {"iterations": 12, "batch_size": 4},
-    "execution": {"checkpoint_seconds": 0.01, "log_every": 1, "gallery": 2},
+    "execution": {"checkpoint_seconds": 0.01, "log_every": 1, "gallery": 2, "retries": 0},
 }
 
 
@@ -38,27 +39,14 @@ class GridRuns:
         return [sys.executable, "-m", "mtlbench", *arguments]
 
     def mtlbench(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
+        return Command(arguments, self.folder, together=False).completed(TIMEOUT)
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return self.mtlbench("run", "grid.yaml", "--jobs", "2", *arguments)
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """The same in the background."""
-        return subprocess.Popen(
-            self.command("run", "grid.yaml", "--jobs", "2", *arguments),
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start(self, *arguments: str, command: str = "run", jobs: int = 2) -> Command:
+        """A command in the background."""
+        return Command((command, "grid.yaml", "--jobs", str(jobs), *arguments), self.folder)
 
     def cells(self) -> list[Path]:
         return sorted((self.runs / "cells").iterdir())
@@ -86,7 +74,7 @@ class GridRuns:
             counts.append(json.loads(lines[-1])["step"] if lines else 0)
         return counts
 
-    def wait_for_steps(self, count: int, process: "subprocess.Popen[str]") -> None:
+    def wait_for_steps(self, count: int, process: "Command | subprocess.Popen[str]") -> None:
         """Until some cell has made so many steps."""
         deadline = time.monotonic() + TIMEOUT
         while max(self.steps(), default=0) < count:

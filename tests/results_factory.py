@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from mtlbench.results import Picture, Results, TaskColumn
+from mtlbench.results import COSTS, Picture, Results, TaskColumn
 
 TASKS = (
     TaskColumn("semseg", "mIoU", "miou.dataset.absent0", True, 100.0),
@@ -45,8 +47,8 @@ def make_results(
 ) -> Results:
     """A grid's results; `folder` (for pictures) may be left out; `labels` replace the candidates' methods."""
     rng = np.random.default_rng(0)
-    rows = _rows(candidates, baseline, reference, labels)
     columns = TASKS[:tasks]
+    rows = _rows(candidates, baseline, reference, labels, tuple(task.name for task in columns))
     scores = _scores(rng, rows, range(seeds), columns)
     frames = _balancers(rows, range(seeds), columns, keep=cosines)
     return Results(
@@ -73,14 +75,21 @@ def make_results(
     )
 
 
-def _rows(candidates: int, baseline: bool, reference: bool, labels: tuple[str, ...]) -> pd.DataFrame:
+def _rows(
+    candidates: int, baseline: bool, reference: bool, labels: tuple[str, ...], tasks: tuple[str, ...]
+) -> pd.DataFrame:
     names = labels or [_METHODS[i // len(_BALANCERS) % len(_METHODS)] for i in range(candidates)]
     lines = [("candidate", name, _BALANCERS[i % len(_BALANCERS)]) for i, name in enumerate(names)]
     lines += [("baseline", "Single task", "")] if baseline else []
     lines += [("reference", "constant", "")] if reference else []
     frame = pd.DataFrame(lines, columns=["role", "method", "balancer"])
     shared = {"dataset": "rooms", "backbone": "efficientnet-lite0", "tuning": "full", "recipe": "quick"}
-    frame = frame.assign(**shared, protocol="joint", state="done")
+    frame = frame.assign(**shared, protocol="joint", state="done", base=-1)
+    frame["networks"] = [len(tasks) if role == "baseline" else 1 for role in frame["role"]]
+    for name in ("evaluated", "trained"):
+        frame[name] = [tasks] * len(frame)
+    frame["stages"] = [(tasks,)] * len(frame)
+    frame["cells"] = [(f"cell-{i}",) for i in range(len(frame))]
     return frame.rename_axis("row")
 
 
@@ -121,9 +130,8 @@ def _costs(rng: np.random.Generator, rows: pd.DataFrame, seeds: range) -> pd.Dat
         size = {"reference": 0.0, "baseline": 4.0, "candidate": 1 + (row // 3) * 0.35}[role]
         for seed in seeds:
             seconds = size * 300 * rng.uniform(0.9, 1.1)
-            lines.append((row, seed, int(size * 5.3e6), size * 2.2e9, seconds, 90.0, 800.0))
-    names = ["row", "seed", "parameters", "macs", "train_seconds", "images_per_second", "peak_memory_mb"]
-    return pd.DataFrame(lines, columns=names)
+            lines.append((row, seed, int(size * 5.3e6), size * 2.2e9, size * 2.5e9, seconds, 90.0, 800.0))
+    return pd.DataFrame(lines, columns=["row", "seed", *COSTS])
 
 
 def _losses(
@@ -239,6 +247,97 @@ def _failures() -> pd.DataFrame:
         [("rooms-effnet-multi_task-pcgrad-s2-0f3a", "diverged", f"loss of depth is NaN at step 112 {UGLY}")],
         columns=["cell", "kind", "message"],
     )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A row by what it was trained on, with the primary scores of its tasks, a value for each seed."""
+
+    protocol: str
+    stages: tuple[tuple[str, ...], ...]
+    scores: Mapping[str, Sequence[float]]
+    role: str = "candidate"
+    method: str = "DeGMix"
+    balancer: str = "equal"
+    backbone: str = "Swin-T"
+    dataset: str = "rooms"
+    networks: int = 1
+    base: int = -1
+    state: str = "done"
+    cells: tuple[str, ...] = field(default=())
+
+
+def results_of(trained: Sequence[Trained], tasks: Sequence[TaskColumn] = TASKS) -> Results:
+    """Results that hold these rows and their scores, and nothing else."""
+    known = [task.name for task in tasks]
+    rows = pd.DataFrame(
+        [
+            {
+                **{
+                    name: getattr(row, name) for name in ("role", "dataset", "backbone", "method", "balancer")
+                },
+                "tuning": "full",
+                "recipe": "quick",
+                "protocol": row.protocol,
+                "state": row.state,
+                "evaluated": tuple(row.scores),
+                "trained": tuple(task for task in known if any(task in stage for stage in row.stages)),
+                "stages": row.stages,
+                "networks": row.networks,
+                "base": row.base,
+                "cells": row.cells or (f"cell-{i}",),
+            }
+            for i, row in enumerate(trained)
+        ]
+    ).rename_axis("row")
+    metrics = {task.name: task.metric for task in tasks}
+    lines = [
+        (i, seed, task, metrics[task], value, True)
+        for i, row in enumerate(trained)
+        for task, values in row.scores.items()
+        for seed, value in enumerate(values)
+    ]
+    scores = pd.DataFrame(lines, columns=["row", "seed", "task", "metric", "value", "primary"])
+    seeds = ", ".join(map(str, sorted(set(scores["seed"]))))
+    empty = unfinished(make_results(candidates=1, seeds=1))
+    return replace(empty, rows=rows, scores=scores, tasks=tuple(tasks), captions={"seeds": seeds})
+
+
+def make_protocols(tasks: Sequence[TaskColumn] = TASKS, *, seeds: int = 2) -> Results:
+    """Single-task networks, all sets of tasks (1), tasks added one by one (2), one loss left out (3).
+
+    Each task gains from those before it and loses a little to those after it, noise aside.
+    """
+    rng = np.random.default_rng(3)
+    names = tuple(task.name for task in tasks)
+
+    def scores(learned: Sequence[str], *, evaluated: Sequence[str] = ()) -> dict[str, list[float]]:
+        found = {}
+        for i, task in enumerate(tasks):
+            if task.name not in (evaluated or learned):
+                continue
+            others = [names.index(other) for other in learned if other != task.name]
+            gain = sum(0.03 if j < i else -0.012 for j in others) if task.name in learned else -0.9
+            sign = 1 if task.higher_is_better else -1
+            base = _BASE.get(task.name, 0.5)
+            found[task.name] = [base * (1 + sign * (gain + noise)) for noise in rng.normal(0, 0.01, seeds)]
+        return found
+
+    single = {name: scores((name,))[name] for name in names}
+    rows = [
+        Trained("", (names,), single, role="baseline", method="single task", balancer="", networks=len(names))
+    ]
+    sets = [chosen for size in range(2, len(names) + 1) for chosen in combinations(names, size)]
+    rows += [Trained(f"1.{i}", (chosen,), scores(chosen)) for i, chosen in enumerate(sets, start=1)]
+    base = 1
+    for i in range(3, len(names) + 1):
+        stages = tuple(names[:size] for size in range(2, i + 1))
+        rows.append(Trained(f"2.{i - 2}", stages, scores(names[:i]), base=base))
+        base = len(rows) - 1
+    for i, left in enumerate(reversed(names) if len(names) > 2 else (), start=1):
+        rest = tuple(name for name in names if name != left)
+        rows.append(Trained(f"3.{i}", (rest,), scores(rest, evaluated=names)))
+    return results_of(rows, tasks)
 
 
 def without_seeds(results: Results, row: int, seeds: tuple[int, ...], state: str) -> Results:

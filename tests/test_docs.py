@@ -29,8 +29,8 @@ GUIDES = {
     "balancer": "balancers",
     "dataset": "datasets",
     "report": "reports",
-    "protocol": "grids",
-    "tuning": "grids",
+    "protocol": "protocols",
+    "tuning": "tunings",
 }
 """Which page names the plugins of a family."""
 

@@ -133,7 +133,7 @@ def test_a_stopped_driver_takes_its_cells_along_and_goes_on(
     assert not grid.results(), "nothing was done yet"
     if number == signal.SIGINT:
         assert process.returncode == 130
-        assert "go on with the same command" in output
+        assert "go on with the same command: mtlbench run grid.yaml --jobs 2" in output
     again = grid.run()
     assert again.returncode == 0, again.stdout + again.stderr
     assert grid.scores() == expected
@@ -142,7 +142,7 @@ def test_a_stopped_driver_takes_its_cells_along_and_goes_on(
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
-        ({"method": "degmx"}, (), "unknown method `degmx`: did you mean `degmix`?"),
+        ({"method": "degmx"}, (), "unknown method `degmx`: did you mean `degmix`"),
         ({"tasks": ["semsg"]}, (), "unknown task of data set `tiny` `semsg`: did you mean `semseg`?"),
         ({}, ("--set", "recipe.iteratons=3"), "unknown key `iteratons`: did you mean `iterations`?"),
         ({"dataset": {"name": "tiny", "root": "nowhere"}}, (), "no folder nowhere"),

@@ -1,6 +1,8 @@
 """Who may import whom, who may know whose name, and how long a file may be: read from the sources."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -87,6 +89,24 @@ def test_reports_import_no_torch() -> None:
         sources("reports"), lambda p: (f for f in imported(parsed(p)) if f[1].split(".")[0] in heavy)
     )
     assert found == {}
+
+
+LOAD_REPORTS = """
+from mtlbench.registry import registry
+for plugin in registry.plugins('report'):
+    plugin.load()
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import mtlbench.store, mtlbench.compare_command", f"import mtlbench.report_command\n{LOAD_REPORTS}"],
+    ids=["store", "report"],
+)
+def test_reading_results_imports_no_torch(code: str) -> None:
+    """Neither does anything that these import."""
+    code = f"import sys\n{code}\nsys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_files_are_short() -> None:

@@ -5,10 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from golden_cases import ROOT
-from golden_fill import image
 from torch import Tensor
 
 from mtlbench import losses, tasks
+from mtlbench.testing.filling import image
 
 CASES = sorted((ROOT / "atrc").glob("losses.json"))
 FACTORIES = {

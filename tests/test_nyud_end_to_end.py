@@ -17,7 +17,7 @@ CONTENT: dict[str, Any] = {
     "tasks": ["semseg", "normals"],
     "backbone": "resnet18",
     "method": {"name": "multi_task", "head_channels": 16},
-    "balancer": "pcgrad",
+    "balancer": "uncertainty",
     "baseline": {"name": "single_task", "head_channels": 16},
     "recipe": {"iterations": 2, "batch_size": 2, "lr": 0.001},
     "execution": {"gallery": 1, "log_every": 1},

@@ -21,7 +21,21 @@ def test_warm_up_is_linear() -> None:
     assert [learning_rate(recipe, step) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_cosine_falls_from_the_warm_up_to_the_floor() -> None:
+    recipe = Recipe(iterations=110, lr=2.0, warmup=10, schedule="cosine", floor=0.1)
+    assert learning_rate(recipe, 9) == pytest.approx(2.0 * 10 / 11)
+    assert learning_rate(recipe, 10) == 2.0
+    assert learning_rate(recipe, 60) == pytest.approx(2.0 * 0.55)
+    assert learning_rate(recipe, 110) == pytest.approx(0.2)
+
+
+def test_steps() -> None:
+    recipe = Recipe(iterations=300, lr=1.0, schedule="step", drop=0.5, drop_every=1 / 3)
+    rates = [learning_rate(recipe, step) for step in range(300)]
+    assert rates == [1.0] * 100 + [0.5] * 100 + [0.25] * 100
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_the_backbone_has_a_rate_of_its_own(optimizer: str) -> None:
     recipe = Recipe.model_validate({"optimizer": optimizer, "lr": 0.5, "backbone_lr": 0.1, "iterations": 10})
     network = MultiTask(TinyBackbone(), {"depth": depth()})
@@ -41,3 +55,10 @@ def test_frozen_parameters_are_left_out() -> None:
     held = [p for group in make_optimizer(network, Recipe()).param_groups for p in group["params"]]
     assert held
     assert not {id(p) for p in held} & {id(p) for p in frozen}
+
+
+def test_weight_decay_of_adam_is_part_of_the_gradient() -> None:
+    network = MultiTask(TinyBackbone(), {"depth": depth()})
+    for optimizer, decoupled in (("adam", False), ("adamw", True)):
+        made = make_optimizer(network, Recipe.model_validate({"optimizer": optimizer}))
+        assert made.defaults["decoupled_weight_decay"] is decoupled

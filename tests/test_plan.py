@@ -1,9 +1,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from test_config import write
 
 from mtlbench.config import load_grid
+from mtlbench.errors import MtlbenchError
 from mtlbench.plan import Plan, expand
 from mtlbench.registry import Registry
 
@@ -38,6 +40,26 @@ def test_one_baseline_per_backbone_and_recipe(tmp_path: Path, tiny_registry: Reg
         "custom (batch_size=4, iterations=4)",
         "custom (batch_size=4, iterations=8)",
     ]
+
+
+def test_one_baseline_for_all_tunings(tmp_path: Path, tiny_registry: Registry) -> None:
+    tunings = {"tuning": ["decoder", "bitfit"], "method": "multi_task", "balancer": "equal", "seed": 0}
+    own = planned(tmp_path, tiny_registry, **tunings)
+    found = [(row.role, row.labels["tuning"]) for row in own.rows]
+    assert found == [(role, name) for name in ("decoder", "bitfit") for role in ("baseline", "candidate")]
+    shared = planned(tmp_path, tiny_registry, **tunings, baseline_tuning="full")
+    found = [(row.role, row.labels["tuning"]) for row in shared.rows]
+    assert found == [("baseline", "full"), ("candidate", "decoder"), ("candidate", "bitfit")]
+    assert {cell.tuning.name for cell in shared.rows[0].cells[0]} == {"full"}
+    with pytest.raises(MtlbenchError, match=r"baseline_tuning: must be one tuning, got 2"):
+        planned(
+            tmp_path,
+            tiny_registry,
+            **tunings,
+            baseline_tuning={"name": "decoder", "backbone_mode": ["eval", "train"]},
+        )
+    with pytest.raises(MtlbenchError, match=r"baseline_tuning.*`ful`.*did you mean `full`"):
+        planned(tmp_path, tiny_registry, **tunings, baseline_tuning="ful")
 
 
 def test_exclusion_by_pattern(tmp_path: Path, tiny_registry: Registry) -> None:

@@ -6,7 +6,7 @@ import pytest
 from grid_runs import GridRuns
 
 from mtlbench.config import find_grid
-from mtlbench.evaluation import delta_m
+from mtlbench.delta_m import delta_m
 
 MARGIN = 10.0
 """Percent."""

@@ -45,7 +45,7 @@ def test_values_equal_to_defaults_do_not_enter_the_id() -> None:
 def test_a_new_option_with_a_default_keeps_old_ids() -> None:
     newer_recipe = create_model("Recipe", __base__=Recipe, label_smoothing=(float, 0.0))
     newer_cell = create_model(
-        "Cell", __base__=Cell, recipe=(newer_recipe, newer_recipe()), parent=(str | None, None)
+        "Cell", __base__=Cell, recipe=(newer_recipe, newer_recipe()), note=(str | None, None)
     )
     content = make_cell().model_dump()
     assert newer_cell(**content).id == make_cell().id

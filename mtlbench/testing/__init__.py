@@ -11,12 +11,14 @@ check(MyNet, depth=2)
 from mtlbench.testing.balancers import BALANCER_CHECKS, balancer_tasks, check_balancer
 from mtlbench.testing.datasets import DATASET_CHECKS, check_dataset
 from mtlbench.testing.methods import METHOD_CHECKS, TinyBackbone, check_method, tiny_tasks
-from mtlbench.testing.others import check_backbone, check_report, check_tuning
+from mtlbench.testing.others import check_backbone, check_report
+from mtlbench.testing.tunings import TUNING_CHECKS, check_tuning
 
 __all__ = [
     "BALANCER_CHECKS",
     "DATASET_CHECKS",
     "METHOD_CHECKS",
+    "TUNING_CHECKS",
     "TinyBackbone",
     "balancer_tasks",
     "check_backbone",

@@ -25,6 +25,7 @@ from mtlbench.balancing import (
     Unsolvable,
     Weighting,
 )
+from mtlbench.seeding import seed_torch
 from mtlbench.solving import solve
 
 PARAMETERS = 7
@@ -127,7 +128,7 @@ def check_determinism(balancer: BalancerClass, **options: Any) -> None:
     found = []
     with torch.random.fork_rng(devices=[]):
         for seed in (0, 1):
-            torch.manual_seed(seed)
+            seed_torch(seed)
             found.append(torch.stack(list(_train(balancer(balancer_tasks(), **options), rows, losses))))
     assert torch.equal(*found), (
         "outputs differ, though the generators were the same: draw from `step.generator`"

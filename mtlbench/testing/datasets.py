@@ -14,6 +14,7 @@ from torchvision import tv_tensors
 
 from mtlbench.data import Dataset, Sample, Split, Transform, collate
 from mtlbench.labels import ClassMap, Normals, unit_normals
+from mtlbench.seeding import seed_torch
 from mtlbench.tasks import IGNORE, Task, Tasks
 
 SPLITS: tuple[Split, Split] = ("train", "val")
@@ -158,7 +159,7 @@ def _samples(dataset: DatasetClass, **options: Any) -> Iterator[tuple[Dataset, S
 
 def _transformed(transform: Transform, sample: Sample, *, seed: int) -> Sample:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         return transform(sample)
 
 

@@ -1,4 +1,4 @@
-"""What every backbone, tuning and report must do, whoever wrote it."""
+"""What every backbone and report must do, whoever wrote it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,6 @@ import torch
 
 from mtlbench.backbones.base import Backbone
 from mtlbench.results import Results
-from mtlbench.testing.methods import TinyBackbone, tiny_tasks
 
 SIZES = ((64, 96), (50, 67))
 
@@ -27,14 +26,6 @@ def check_backbone(build: Callable[..., Backbone], **options: Any) -> None:
     normal = backbone.normalise(torch.full((1, 3, 4, 4), 128, dtype=torch.uint8))
     assert normal.dtype == torch.float32
     assert normal.abs().max() < 5
-
-
-def check_tuning(cls: Callable[..., Any], method: Callable[..., Any], **options: Any) -> None:
-    """The tuned network still predicts every task, and something of it trains."""
-    network = cls(**options).apply(method(TinyBackbone(), tiny_tasks()))
-    outputs = network.eval()(torch.rand(1, 3, 32, 48))
-    assert outputs.final.keys() == tiny_tasks().keys()
-    assert any(parameter.requires_grad for parameter in network.parameters())
 
 
 def check_report(write: Callable[[Results, Path], list[Path]], results: Results, folder: Path) -> None:
