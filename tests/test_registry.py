@@ -1,10 +1,14 @@
+import io
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from mtlbench.errors import MtlbenchError
+from mtlbench.list_command import list_plugins
 from mtlbench.registry import FAMILIES, Plugin, Registry, unknown
 
 
@@ -25,12 +29,34 @@ def test_every_built_in_loads_and_has_a_summary() -> None:
             assert plugin.summary, f"{family} {plugin.name} has no docstring"
 
 
+def test_every_architecture_says_its_paper_and_where_its_code_comes_from() -> None:
+    said = {plugin.name: plugin.source for plugin in Registry().plugins("method")}
+    assert said.pop("constant") == ""
+    assert len(said) >= 21
+    for name, source in said.items():
+        assert re.search(r"\b20[12]\d\b", source), f"{name}: no year in {source!r}"
+        assert re.search(r"code.* [\w-]+/[\w-]+|our reading", source), f"{name}: no code in {source!r}"
+
+
+def test_sources_are_read_as_they_would_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = 'class Net:\n    """Net: a net."""\n\n    paper: str = (\n        "Me, "\n        "ICML"\n    )\n'
+    (tmp_path / "one_net.py").write_text(f"{body}    code = 'our reading'\nclass Other(Net):\n    dim = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    read = Plugin("method", "net", "one_net:Net", "here")
+    assert read.source == "Me, ICML; our reading"
+    assert "one_net" not in sys.modules
+    assert Plugin("method", "net", read.load(), "here").source == read.source
+    assert Plugin("method", "other", "one_net:Other", "here").source == ""
+    assert Plugin("method", "none", "no_such_module:Net", "here").source == ""
+
+
 def test_listing_imports_no_torch() -> None:
     code = "import sys; sys.argv = ['mtlbench', 'list']; from mtlbench import cli; cli.run_from_arguments()"
     check = f"{code}\nassert 'torch' not in sys.modules, 'torch was imported'"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "pcgrad" in done.stdout
+    assert "Vandenhende, Georgoulis and Van Gool, ECCV 2020; after the released code" in done.stdout
 
 
 def test_unknown_name_gives_the_nearest() -> None:
@@ -124,3 +150,18 @@ def test_options_come_from_the_signature() -> None:
     options = Registry().get("method", "degmix").options()
     assert options["variant"].default == "corrected"
     assert not options["variant"].required
+
+
+def test_listed_options_say_between_which_values_they_are_tuned() -> None:
+    screen = Console(file=io.StringIO(), width=200)
+    file = Path(__file__).parent / "plugins" / "joined.py"
+    list_plugins("method", None, screen, options=True, plugins=[str(file)])
+    list_plugins("balancer", None, screen, options=True, plugins=[])
+    told = screen.file.getvalue()  # type: ignore[attr-defined]
+    crossed, stitched = (
+        told[told.index(f"\n {name} ") :].partition("weights:")[0] for name in ("cross_stitch", "stitched")
+    )
+    assert "; tuned: " in crossed
+    assert "kill_at: int = 0" in stitched
+    assert "tuned" not in stitched  # its parent's option is not one of its own
+    assert "tuned as fixed: weights, " in told
