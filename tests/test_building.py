@@ -39,6 +39,7 @@ def test_a_grids_weights_are_checked_for_each_of_its_cells(tiny_registry: Regist
         check_parts([cell(("depth",), dept=1.0)])
 
 
+@pytest.mark.usefixtures("tiny_registry")
 @pytest.mark.parametrize("tuning", ["polyhistor", "vpt_deep"])
 def test_a_tuning_that_refuses_a_network_is_named(tuning: str) -> None:
     """As one of several in a grid."""

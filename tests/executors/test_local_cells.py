@@ -91,8 +91,8 @@ def test_cells_take_turns_on_the_gpus(executor: LocalExecutor, tmp_path: Path) -
     assert max(running) == 2
     assert [e.exit_code for e in events if e.kind == "finished"] == [0, 0, 0]
     given = [line.split() for line in note.read_text().splitlines()]
-    assert {gpu for gpu, _, _ in given} == {"0", "1"}
-    assert {(threads, variable) for _, threads, variable in given} == {("1", "1")}
+    assert {gpu for gpu, _, _, _ in given} == {"0", "1"}
+    assert {(threads, variable) for _, threads, variable, _ in given} == {("1", "1")}
 
 
 def test_cells_that_pass_limits_are_ended_with_all_that_they_started(
@@ -148,11 +148,14 @@ def test_cancel_leaves_checkpoints_and_an_executor_that_can_go_on(
 def test_cells_outlive_the_process_that_started_them_only_to_write_checkpoints(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
-    one = job(tmp_path, steps=60, execution={}, what="long")
+    note = tmp_path / "note"
+    one = job(tmp_path, steps=60, execution={}, what="long", note=str(note))
     run_until_steps(executor, 2, one)
-    (server,) = psutil.Process(os.getpid()).children()
-    (process,) = server.children()
-    os.kill(server.pid, signal.SIGKILL)
+    process = psutil.Process(int(note.read_text().split()[-1]))
+    server = process.parent()
+    assert server is not None
+    assert server.pid != os.getpid()
+    server.kill()
     (lost,) = finish(executor)
     assert (lost.cell, lost.exit_code) == (one.cell.id, -signal.SIGKILL)
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE

@@ -21,7 +21,7 @@ class Excessive(Method):
     Args:
         what: `stuck`: a step never ends; `large`: a step takes 1 GB, and stays; `long`: steps take 50 ms.
         child: file that gets the id of a process that is started along, and would stay for long.
-        note: file that gets a line with what the cell was given to run on.
+        note: file that gets a line with what the cell was given to run on, and its process.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Excessive(Method):
         if note:
             with Path(note).open("a") as file:
                 given = f"{os.environ['CUDA_VISIBLE_DEVICES']} {torch.get_num_threads()}"
-                file.write(f"{given} {os.environ['OMP_NUM_THREADS']}\n")
+                file.write(f"{given} {os.environ['OMP_NUM_THREADS']} {os.getpid()}\n")
 
     def decode(self, features: list[Tensor], size: tuple[int, int]) -> Outputs:
         if self.training:
