@@ -132,6 +132,14 @@ class Method(nn.Module):
         """
         return None
 
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Whether it takes images of this height and width; asked before anything starts, where a data set
+        tells its images' size.
+
+        Raises:
+            MtlbenchError: it doesn't.
+        """
+
     def name_of_joined(self, task: str, name: str) -> str:
         """An entry of the state dict of a task's trained network (`joins`) -> the name that it gets here."""
         return name

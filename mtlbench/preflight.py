@@ -20,6 +20,7 @@ from mtlbench.building import (
 )
 from mtlbench.data import SPLITS
 from mtlbench.errors import MtlbenchError
+from mtlbench.image_size import Size, input_size
 from mtlbench.options import build_options
 from mtlbench.registry import registry, unknown
 from mtlbench.spec import Cell, Choice, Spec
@@ -150,6 +151,8 @@ def _check_network(cell: Cell) -> None:
     try:
         with torch.device("meta"):
             network = build_network(without_weights(cell), tasks)
+        if size := _known_size(cell.dataset):
+            network.check_size(size)
     except MtlbenchError:
         raise
     except Exception as error:
@@ -163,6 +166,14 @@ def _check_network(cell: Cell) -> None:
     if parameters > MOST_PARAMETERS:
         found = f"{cell.method} on {cell.backbone} has {parameters:,}"
         raise MtlbenchError(f"a network must have at most {MOST_PARAMETERS:,} parameters; {found}")
+
+
+def _known_size(dataset: Choice) -> Size | None:
+    """Of the images; None: only their files tell."""
+    try:
+        return input_size(dataset)
+    except MtlbenchError:
+        return None
 
 
 def _unbuildable(family: str, what: object, error: Exception) -> str:

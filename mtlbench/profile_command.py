@@ -18,6 +18,7 @@ from rich.text import Text
 
 from mtlbench.config import load_grid
 from mtlbench.errors import MtlbenchError
+from mtlbench.image_size import input_size, parse_size, size_text
 from mtlbench.plan import expand
 from mtlbench.profiling.apart import Failed
 from mtlbench.profiling.lines import (
@@ -26,10 +27,7 @@ from mtlbench.profiling.lines import (
     Line,
     count_line,
     different_networks,
-    input_size,
     measure_cells,
-    parse_size,
-    size_text,
 )
 from mtlbench.profiling.timing import WARM_UPS, Load
 from mtlbench.published_numbers import PublishedRow, chosen_tables, read_published

@@ -54,3 +54,18 @@ def test_a_tuning_that_refuses_a_network_is_named(tuning: str) -> None:
         MtlbenchError, match=f"^{tuning} on cross_stitch: .*CrossStitch has one for each task"
     ):
         check_parts([cell])
+
+
+def test_images_of_a_size_that_a_network_does_not_take_are_refused_before_any_is_read() -> None:
+    def cell(size: str, **options: object) -> Cell:
+        return make_cell("semseg", "depth").model_copy(
+            update={
+                "dataset": Choice(name="rooms", options={"size": size}),
+                "backbone": Choice(name="swin-t"),
+                "method": Choice(name="taskprompter", options={"input_size": (64, 96), **options}),
+            }
+        )
+
+    check_parts([cell("64x96", variant="published"), cell("64x64")])
+    with pytest.raises(MtlbenchError, match="takes images of `input_size` 64x96 only, got 64x64: set"):
+        check_parts([cell("64x64", variant="published")])

@@ -217,7 +217,10 @@ class TaskPrompter(Method):
                 "prompts of taskprompter pass through the backbone's own blocks; the tuning has put "
                 f"{type(self.backbone).__name__} in its place"
             )
-        size = (images.shape[-2], images.shape[-1])
+        self.check_size((images.shape[-2], images.shape[-1]))
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """See `Method.check_size`."""
         if "fixed_size" in self.quirks and size != self.input_size:
             raise MtlbenchError(
                 "variant `published` of taskprompter takes images of `input_size` "

@@ -8,20 +8,17 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from mtlbench.data import Dataset
-from mtlbench.errors import MtlbenchError
+from mtlbench.image_size import Size, size_text
 from mtlbench.plan import Row
 from mtlbench.profiling.apart import Failed, measure_apart
 from mtlbench.profiling.networks import Counts, count_cell, has_parameters
 from mtlbench.profiling.timing import Load, Timing
 from mtlbench.published_numbers import PublishedRow, find_published, find_tuned
-from mtlbench.registry import registry
-from mtlbench.spec import Cell, Choice
+from mtlbench.spec import Cell
 
 COUNTED = ("dataset", "backbone", "method", "tuning")
 TIMED = (*COUNTED, "recipe")
 """What counts, and times, depend on; balancers are not measured."""
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -157,40 +154,6 @@ def measure_cells(cells: Sequence[Cell], load: Load) -> Timing | Failed:
         training_mb=_where_trained(max, [t.training_mb for t in timings]),
         not_merged=next((t.not_merged for t in timings if t.not_merged), None),
     )
-
-
-def input_size(choice: Choice) -> Size:
-    """(H, W) of a data set's images, without looking at its files.
-
-    Raises:
-        MtlbenchError: it can't be told.
-    """
-    plugin = registry.get("dataset", choice.name)
-    option = plugin.options().get("size")
-    given = choice.options.get("size", option.default if option else None)
-    if isinstance(given, str):
-        return parse_size(given)
-    dataset: type[Dataset] = plugin.load()
-    size = dataset.usual_size or getattr(dataset, "size", None)
-    if size is None:
-        raise MtlbenchError(f"the size of {choice.name}'s images is in its files only: give it as --size HxW")
-    return size
-
-
-def parse_size(text: str) -> Size:
-    """Of "HEIGHTxWIDTH".
-
-    Raises:
-        MtlbenchError: it is not of that form.
-    """
-    height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise MtlbenchError(f"a size must be HEIGHTxWIDTH in pixels, e.g. 425x560, got {text!r}")
-    return int(height), int(width)
-
-
-def size_text(size: Size | None) -> str | None:
-    return None if size is None else f"{size[0]}x{size[1]}"
 
 
 def _counts(cells: Sequence[Cell], size: Size) -> Counts:

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from mtlbench.cli import app
 from mtlbench.errors import MtlbenchError
+from mtlbench.image_size import input_size, parse_size
 from mtlbench.profiling.apart import Failed
-from mtlbench.profiling.lines import input_size, parse_size
 from mtlbench.profiling.timing import Timing, measure
 from mtlbench.registry import Registry
 from mtlbench.spec import Choice

@@ -5,8 +5,9 @@ from functools import cache
 import pytest
 
 from mtlbench.config import find_grid, load_grid
+from mtlbench.image_size import input_size
 from mtlbench.plan import expand
-from mtlbench.profiling.lines import COUNTED, Line, count_line, different_networks, input_size
+from mtlbench.profiling.lines import COUNTED, Line, count_line, different_networks
 from mtlbench.published_numbers import read_published
 from mtlbench.registry import Registry
 from mtlbench.spec import Cell
