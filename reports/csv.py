@@ -57,7 +57,7 @@ def tidy(results: Results) -> pd.DataFrame:
     ]
     numbers = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
     trained = results.rows["trained"].to_dict()
-    listed = zip(numbers["row"], numbers["task"], strict=True)
+    listed = zip(numbers["row"].tolist(), numbers["task"].tolist(), strict=True)
     numbers.insert(3, "trained", [task in trained[row] if task else None for row, task in listed])
     rows = results.rows[["role", *LABELS, "state"]].rename_axis("row").reset_index()
     merged = rows.merge(numbers, on="row", how="left")

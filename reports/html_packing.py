@@ -19,13 +19,15 @@ LARGEST = 480
 
 def compact(value: Any, digits: int = 5) -> Any:
     """A value as JSON holds it: numbers with so many significant digits, null for what is not finite."""
+    if value is None or isinstance(value, str):  # most are, so they come first
+        return value
     if isinstance(value, float):
         return _short(value, digits) if math.isfinite(value) else None
     if isinstance(value, dict):
         return {str(key): compact(part, digits) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [compact(part, digits) for part in value]
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
+    return value if isinstance(value, int) else str(value)
 
 
 def script_json(value: Any) -> Markup:

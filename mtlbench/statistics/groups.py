@@ -65,7 +65,8 @@ class Measure:
         return self.values.reindex(list(rows)).to_numpy(dtype=float)
 
 
-def groups(results: Results) -> list[Group]:
+@lru_cache(maxsize=1)
+def groups(results: Results) -> tuple[Group, ...]:
     """Those that have candidates, in the order of the rows."""
     rows, found = results.rows, []
     places = rows[list(COMPARED_WITHIN)].assign(tuning=_tunings(rows))
@@ -77,12 +78,12 @@ def groups(results: Results) -> list[Group]:
             names = tuple(map(str, labels))
             baseline = _first(members.index[roles == "baseline"])
             found.append(Group(names, candidates, baseline, _constant(rows, names[0])))
-    return found
+    return tuple(found)
 
 
 def _tunings(rows: pd.DataFrame) -> pd.Series:
     """Each row's, but `ALL_TUNINGS` where rows of several share one baseline, and for that."""
-    around = rows[["dataset", "backbone", "recipe"]].apply(tuple, axis=1)
+    around = [*zip(rows["dataset"], rows["backbone"], rows["recipe"], strict=True)]
     having: dict[tuple[str, ...], dict[str, set[str]]] = {}
     for place, role, tuning in zip(around, rows["role"], rows["tuning"], strict=True):
         having.setdefault(place, {}).setdefault(role, set()).add(tuning)
@@ -91,7 +92,7 @@ def _tunings(rows: pd.DataFrame) -> pd.Series:
         for place, of in having.items()
         if "baseline" in of and of.get("candidate", set()) - of["baseline"]
     }
-    return rows["tuning"].mask(around.isin(shared), ALL_TUNINGS)
+    return rows["tuning"].mask(np.array([place in shared for place in around], dtype=bool), ALL_TUNINGS)
 
 
 @lru_cache(maxsize=1)
