@@ -72,7 +72,7 @@ def _load(path: Path) -> dict[str, Any] | None:
     if whole(path):
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except RuntimeError as error:  # what zipfile forgives in an archive's directory, torch need not
+        except (RuntimeError, ValueError) as error:  # what zipfile forgives in a directory, torch need not
             log.warning("%s: %s", path, error)
         else:
             return state

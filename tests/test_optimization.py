@@ -1,4 +1,5 @@
 import pytest
+import torch
 from golden_cases import Widths
 from mtlbench.methods.multi_task import MultiTask
 
@@ -58,7 +59,14 @@ def test_frozen_parameters_are_left_out() -> None:
 
 
 def test_weight_decay_of_adam_is_part_of_the_gradient() -> None:
-    network = MultiTask(TinyBackbone(), {"depth": depth()})
-    for optimizer, decoupled in (("adam", False), ("adamw", True)):
-        made = make_optimizer(network, Recipe.model_validate({"optimizer": optimizer}))
-        assert made.defaults["decoupled_weight_decay"] is decoupled
+    """Which Adam divides by the gradient's size: a decayed weight then moves by the learning rate."""
+    for optimizer, shrinks in (("adam", False), ("adamw", True)):
+        network = MultiTask(TinyBackbone(), {"depth": depth()})
+        recipe = {"optimizer": optimizer, "lr": 0.001, "weight_decay": 0.1}
+        made = make_optimizer(network, Recipe.model_validate(recipe))
+        weight = next(p for group in made.param_groups for p in group["params"] if p.ndim == 4)
+        weight.data.fill_(2.0)
+        weight.grad = torch.zeros_like(weight)
+        made.step()
+        moved = 0.001 * 0.1 * 2.0 if shrinks else 0.001
+        torch.testing.assert_close(weight.data, torch.full_like(weight, 2.0 - moved), rtol=0, atol=1e-6)

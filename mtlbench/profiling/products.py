@@ -9,7 +9,12 @@ from typing import Any
 import torch
 import torchvision.ops  # noqa: F401  registers the operator that is counted below
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
+from torch.utils.flop_counter import (
+    FlopCounterMode,
+    flop_registry,
+    register_flop_formula,
+    sdpa_flop_count,
+)
 
 from mtlbench.model import Method
 
@@ -26,6 +31,17 @@ def _deform_conv_flops(
     batch, _, height, width = out_shape
     out_channels, in_channels, kernel_h, kernel_w = weight_shape
     return 2 * batch * height * width * out_channels * in_channels * kernel_h * kernel_w
+
+
+_FUSED_ON_CPU = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+if _FUSED_ON_CPU not in flop_registry:  # torch 2.6 counts it as 0
+
+    @register_flop_formula(_FUSED_ON_CPU)
+    def _attention_flops(
+        query_shape: Any, key_shape: Any, value_shape: Any, *args: Any, out_shape: Any = None, **kwargs: Any
+    ) -> int:
+        flops: int = sdpa_flop_count(query_shape, key_shape, value_shape)
+        return flops
 
 
 def count_macs(network: nn.Module, size: tuple[int, int]) -> int:

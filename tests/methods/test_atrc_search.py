@@ -222,7 +222,7 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def searched(folder: Path, rooms: Dataset, *, stop: int | None = None) -> Trainer:
     """Six steps with a rate at which pairs decide within them."""
-    method = Choice(name="atrc_search", options={"arch_lr": 0.3, "entropy": [0.0, 0.5]})
+    method = Choice(name="atrc_search", options={"arch_lr": 0.8, "entropy": [0.0, 0.5]})
     trainer = trainer_of(folder, rooms, "fixed", method=method, tasks=("semseg", "depth"))
     trainer.stop = lambda: trainer.step == stop
     trainer.train()
