@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mtlbench.data import Dataset
 from mtlbench.errors import MtlbenchError
 from mtlbench.registry import registry
 from mtlbench.spec import Choice
@@ -22,9 +21,9 @@ def input_size(choice: Choice) -> Size:
     given = choice.options.get("size", option.default if option else None)
     if isinstance(given, str):
         return parse_size(given)
-    dataset: type[Dataset] = plugin.load()
-    size = dataset.usual_size or getattr(dataset, "size", None)
-    if size is None:
+    dataset = plugin.load()
+    size = getattr(dataset, "usual_size", None) or getattr(dataset, "size", None)
+    if not isinstance(size, tuple):  # a class may make a property of it
         raise MtlbenchError(f"the size of {choice.name}'s images is in its files only: give it as --size HxW")
     return size
 

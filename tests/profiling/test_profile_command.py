@@ -199,6 +199,14 @@ def test_sizes_are_known_without_files(choice: Choice, size: tuple[int, int]) ->
     assert input_size(choice) == size
 
 
+def test_a_size_that_only_files_tell(tiny_registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = tiny_registry.load("dataset", "tiny")
+    for size in (None, property(lambda self: (1, 2))):
+        monkeypatch.setattr(dataset, "size", size)
+        with pytest.raises(MtlbenchError, match="the size of tiny's images is in its files only"):
+            input_size(Choice(name="tiny"))
+
+
 @pytest.mark.parametrize("text", ["", "5", "5x", "x5", "0x5", "5x6x7", "-1x5", "axb"])
 def test_sizes_are_checked(text: str) -> None:
     with pytest.raises(MtlbenchError, match="HEIGHTxWIDTH"):
