@@ -67,8 +67,9 @@ def _list_metrics(task: str | None, console: Console) -> None:
 def _option_lines(plugin: Plugin) -> list[str]:
     """Each option with its type, its default, and between which values the plugin says that it be tuned."""
     lines = []
-    spaces = getattr(plugin.load(), "search_space", {})
-    for option in plugin.options().values():
+    target, options = plugin.load(), plugin.options()
+    spaces = getattr(target, "search_space", {})
+    for option in options.values():
         kind = getattr(option.annotation, "__name__", None)
         shown = (
             kind
@@ -78,7 +79,7 @@ def _option_lines(plugin: Plugin) -> list[str]:
         default = "" if option.required else f" = {option.default!r}"
         space = f"; tuned: {spaces[option.name]}" if option.name in spaces else ""
         lines.append(f"{option.name}: {shown}{default}{space}")
-    if target := getattr(plugin.load(), "tuned_as", None):
-        other = {name: domain for name, domain in spaces.items() if name not in plugin.options()}
-        lines += [f"tuned as {target}: {name}, {domain}" for name, domain in other.items()]
+    if stands_in := getattr(target, "tuned_as", None):
+        other = {name: domain for name, domain in spaces.items() if name not in options}
+        lines += [f"tuned as {stands_in}: {name}, {domain}" for name, domain in other.items()]
     return lines

@@ -119,8 +119,9 @@ class TunablePlugin:
     @property
     def _space(self) -> Mapping[str, Domain]:
         """What the plugin declares, less what its parent takes and it does not."""
+        options = self.options  # reading a signature takes long
         space: Mapping[str, Domain] = getattr(self._plugin, "search_space", {})
-        return {option: domain for option, domain in space.items() if option in self.options}
+        return {option: domain for option, domain in space.items() if option in options}
 
     @property
     def _plugin(self) -> Any:
